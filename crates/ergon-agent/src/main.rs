@@ -1,0 +1,79 @@
+//! The agent's program: one per pod, from the plan in its environment to the last report.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ergon_agent::{Reporter, carry_out, from_environment, now};
+use ergon_engine::coordinate::Event;
+use ergon_wire::{PodPlan, PodReport, StopReason, paths};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+/// How long the last report may take. After that the termination messages have to do.
+const LAST_REPORT: Duration = Duration::from_secs(10);
+/// What the kubelet keeps of one termination message, and of all of a pod's together, in bytes.
+const MESSAGE_LIMIT: usize = 4096;
+const POD_MESSAGE_LIMIT: usize = 12 << 10;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::stderr).init();
+    match carry_out_the_plan() {
+        // However the steps ended: that is theirs to tell.
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the plan cannot be carried out");
+            leave_message(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out_the_plan() -> Result<(), Box<dyn std::error::Error>> {
+    let plan = from_environment(|name| std::env::var(name).ok())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(&plan));
+    // A name that is still being looked up must not hold up the end.
+    runtime.shutdown_background();
+    let report = outcome?;
+    let message = serde_json::to_string(&report)?;
+    let containers = report.steps.len() + 1;
+    if message.len() <= MESSAGE_LIMIT.min(POD_MESSAGE_LIMIT / containers) {
+        leave_message(&message);
+    }
+    Ok(())
+}
+
+async fn serve(plan: &PodPlan) -> Result<PodReport, Box<dyn std::error::Error>> {
+    let (events, outside) = mpsc::unbounded_channel();
+    let (reports, newest) = watch::channel(PodReport::default());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let told = events.clone();
+    tokio::spawn(async move {
+        terminate.recv().await;
+        let _ = told.send(Event::Stop { reason: StopReason::Interrupted, at: now() });
+    });
+    let reporter = plan.report.as_ref().and_then(|target| {
+        Reporter::new(target, Path::new(paths::TOKEN))
+            // Without reports everything still works, later: the steps need not suffer.
+            .inspect_err(|error| tracing::error!(%error, "there will be no reports"))
+            .ok()
+    });
+    let reporter = reporter.map(|reporter| tokio::spawn(reporter.run(newest, events)));
+    let report = carry_out(plan, Path::new(paths::RUN), &reports, outside).await?;
+    drop(reports);
+    if let Some(reporter) = reporter
+        && tokio::time::timeout(LAST_REPORT, reporter).await.is_err()
+    {
+        tracing::warn!("the last report was not taken: the termination messages have to do");
+    }
+    Ok(report)
+}
+
+/// Leaves a message for the kubelet, where there is one.
+fn leave_message(message: &str) {
+    let opened = std::fs::OpenOptions::new().write(true).truncate(true).open(paths::TERMINATION_MESSAGE);
+    if let Ok(mut file) = opened {
+        let _ = std::io::Write::write_all(&mut file, message.as_bytes());
+    }
+}

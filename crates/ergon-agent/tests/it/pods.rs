@@ -1,0 +1,218 @@
+//! Pods without containers: the agent's loop in this process, each shim a process of its own.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ergon_agent::{carry_out, now};
+use ergon_engine::coordinate::{Event, StepId};
+use ergon_wire::{
+    Exit, ExitRecord, FromShim, OnError, PLAN_VERSION, PodPlan, PodReport, Script, StepPlan, StepResult,
+    StepState, StopReason, TaskPlan, TerminationMessage, read_frame, write_frame,
+};
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// A test that waits longer fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One pod: its directory, its agent, and the shims that were started in it.
+struct Pod {
+    directory: TempDir,
+    plan: PodPlan,
+    reports: watch::Receiver<PodReport>,
+    events: mpsc::UnboundedSender<Event>,
+    agent: JoinHandle<PodReport>,
+    shims: Vec<Child>,
+}
+
+impl Pod {
+    /// Starts the agent for steps `0`, `1`, … with these scripts.
+    fn new(scripts: &[(&str, OnError)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        let steps = scripts.iter().enumerate().map(|(step, (script, on_error))| StepPlan {
+            container: format!("step-{step}"),
+            argv: Vec::new(),
+            script: Some(Script { text: format!("#!/bin/sh\nset -e\ncd {}\n{script}", at("")) }),
+            working_dir: None,
+            on_error: *on_error,
+            timeout_ms: None,
+            results_dir: at("results"),
+            step_dir: at(&format!("steps/step-{step}")),
+            message_limit: 4096,
+            result_limit: 1000,
+            grace_ms: 20_000,
+        });
+        let task =
+            TaskPlan { name: "task".to_owned(), steps: steps.collect(), results: vec!["digest".to_owned()] };
+        let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], report: None };
+        let (reports_in, reports) = watch::channel(PodReport::default());
+        let (events, outside) = mpsc::unbounded_channel();
+        let (carried, run_dir) = (plan.clone(), directory.path().join("run"));
+        let agent =
+            tokio::spawn(async move { carry_out(&carried, &run_dir, &reports_in, outside).await.unwrap() });
+        Self { directory, plan, reports, events, agent, shims: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Starts the shim of a step, as the kubelet starts its container.
+    fn shim(&mut self, step: usize) {
+        let run_dir = self.path(&format!("run/step-{step}"));
+        // The kubelet has the mount's directory there before the container.
+        std::fs::create_dir_all(&run_dir).unwrap();
+        let shim = std::env::current_exe().unwrap().parent().unwrap().join("../examples/shim");
+        let child = Command::new(&shim)
+            .arg("--run-dir")
+            .arg(run_dir)
+            .env("ERGON_TERMINATION_MESSAGE", self.path(&format!("message-{step}")))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}: run all targets of this crate", shim.display()));
+        self.shims.push(child);
+    }
+
+    async fn until(&mut self, holds: impl FnMut(&PodReport) -> bool) {
+        tokio::time::timeout(PATIENCE, self.reports.wait_for(holds)).await.unwrap().unwrap();
+    }
+
+    async fn until_it_runs(&mut self, step: usize) {
+        self.until(|report| {
+            report.steps.get(step).is_some_and(|step| matches!(step.state, StepState::Running { .. }))
+        })
+        .await;
+    }
+
+    /// Waits for the agent and all shims; gives the records and the shims' exit codes.
+    async fn finish(mut self) -> (Vec<ExitRecord>, Vec<Option<i32>>) {
+        let report = tokio::time::timeout(PATIENCE, self.agent).await.unwrap().unwrap();
+        assert!(report.done);
+        assert_eq!(*self.reports.borrow(), report, "the last report was handed over");
+        let codes = self.shims.iter_mut().map(|shim| shim.wait().unwrap().code()).collect();
+        let names: Vec<_> = self.plan.tasks[0].steps.iter().map(|step| step.container.clone()).collect();
+        let mut records = Vec::new();
+        for (step, name) in report.steps.into_iter().zip(names) {
+            assert_eq!(step.container, name);
+            let StepState::Ended { record } = step.state else { panic!("{step:?}") };
+            records.push(record);
+        }
+        (records, codes)
+    }
+}
+
+fn exits(records: &[ExitRecord]) -> Vec<&Exit> {
+    records.iter().map(|record| &record.exit).collect()
+}
+
+const STOP: OnError = OnError::StopAndFail;
+
+#[tokio::test]
+async fn two_steps_run_in_order_whatever_the_order_of_their_containers() {
+    let mut pod = Pod::new(&[
+        ("echo one >> order; printf 1 > results/digest", STOP),
+        ("echo two >> order; cp results/digest copy", STOP),
+    ]);
+    pod.shim(1);
+    pod.shim(0);
+    let directory = pod.path("");
+    let message = pod.path("message-0");
+    let order = pod.path("order");
+    // The directory has to live until the files are read.
+    let kept = std::mem::replace(&mut pod.directory, tempfile::tempdir().unwrap());
+    let (records, codes) = pod.finish().await;
+    let success = Exit::Exited { code: 0 };
+    assert_eq!(exits(&records), [&success, &success], "{}", directory.display());
+    assert_eq!(codes, [Some(0), Some(0)]);
+    assert_eq!(std::fs::read_to_string(order).unwrap(), "one\ntwo\n");
+    assert_eq!(records[0].results, [StepResult { name: "digest".into(), value: "1".into() }]);
+    assert_eq!(records[1].results, []);
+    assert!(records[0].finished_at <= records[1].started_at.unwrap());
+    let message = TerminationMessage::decode(&std::fs::read_to_string(message).unwrap()).unwrap();
+    assert_eq!(message.record, records[0]);
+    drop(kept);
+}
+
+#[tokio::test]
+async fn after_a_failure_a_container_that_comes_late_is_told() {
+    let mut pod = Pod::new(&[("exit 5", OnError::Continue), ("exit 3", STOP), ("touch ran", STOP)]);
+    pod.shim(0);
+    pod.shim(1);
+    pod.until(|report| report.done).await;
+    assert!(!pod.agent.is_finished(), "the agent waits for the third container");
+    pod.shim(2);
+    let ran = pod.path("ran");
+    let (records, codes) = pod.finish().await;
+    assert_eq!(exits(&records), [&Exit::Exited { code: 5 }, &Exit::Exited { code: 3 }, &Exit::Skipped]);
+    assert_eq!(codes, [Some(0), Some(3), Some(1)]);
+    assert!(!ran.exists());
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_step_that_runs() {
+    let mut pod = Pod::new(&[("trap 'exit 0' TERM; sleep 1000 & wait", STOP), ("touch ran", STOP)]);
+    pod.shim(0);
+    pod.shim(1);
+    pod.until_it_runs(0).await;
+    pod.events.send(Event::Stop { reason: StopReason::Cancelled, at: now() }).unwrap();
+    let (records, codes) = pod.finish().await;
+    assert_eq!(exits(&records), [&Exit::Cancelled, &Exit::Skipped]);
+    assert_eq!(codes, [Some(143), Some(1)]);
+}
+
+#[tokio::test]
+async fn a_killed_shim_is_an_interrupted_step() {
+    let mut pod = Pod::new(&[("exec sleep 1000", STOP), ("touch ran", STOP)]);
+    pod.shim(0);
+    pod.shim(1);
+    pod.until_it_runs(0).await;
+    pod.shims[0].kill().unwrap();
+    let (records, codes) = pod.finish().await;
+    let message = "its container ended before the end of its command was reported".to_owned();
+    assert_eq!(exits(&records), [&Exit::Interrupted { message }, &Exit::Skipped]);
+    assert_eq!(codes, [None, Some(1)]);
+}
+
+#[tokio::test]
+async fn a_container_that_never_came_is_told_by_the_shell() {
+    let mut pod = Pod::new(&[("true", STOP), ("true", STOP)]);
+    let exit = Exit::NotStarted { message: "no such image".to_owned() };
+    let record = ExitRecord {
+        exit: exit.clone(),
+        started_at: None,
+        finished_at: now(),
+        cpu_ms: 0,
+        memory_peak_kib: 0,
+        results: Vec::new(),
+        results_error: None,
+    };
+    pod.events.send(Event::Ended { id: StepId { task: 0, step: 0 }, record }).unwrap();
+    pod.shim(1);
+    let (records, _) = pod.finish().await;
+    assert_eq!(exits(&records), [&exit, &Exit::Skipped]);
+}
+
+#[tokio::test]
+async fn nobody_speaks_for_a_step_that_has_its_shim() {
+    let mut pod = Pod::new(&[("read line < gate; test \"$line\" = go", STOP)]);
+    nix::unistd::mkfifo(&pod.path("gate"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    pod.shim(0);
+    pod.until_it_runs(0).await;
+    let mut liar = std::os::unix::net::UnixStream::connect(pod.path("run/step-0/agent.sock")).unwrap();
+    liar.set_read_timeout(Some(PATIENCE)).unwrap();
+    let refused = tokio::task::spawn_blocking(move || {
+        write_frame(&mut liar, &FromShim::Hello).unwrap();
+        read_frame::<FromShim>(&mut liar).unwrap()
+    });
+    assert_eq!(refused.await.unwrap(), None);
+    // The step itself has noticed nothing.
+    let gate = pod.path("gate");
+    tokio::task::spawn_blocking(move || std::fs::write(gate, "go\n").unwrap()).await.unwrap();
+    let (records, _) = pod.finish().await;
+    assert_eq!(exits(&records), [&Exit::Exited { code: 0 }]);
+}

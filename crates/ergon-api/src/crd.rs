@@ -1,0 +1,373 @@
+//! Custom resource definitions, made from the Rust types.
+//!
+//! `cargo run -p xtask -- codegen` writes them to `crds/`; `ergon install` applies them from here.
+
+mod schema;
+
+use std::sync::OnceLock;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceColumnDefinition, CustomResourceDefinition, CustomResourceDefinitionNames,
+    CustomResourceDefinitionSpec, CustomResourceDefinitionVersion, CustomResourceSubresourceStatus,
+    CustomResourceSubresources, CustomResourceValidation,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    CustomRun, CustomRunSpec, CustomRunStatus, Group, Pipeline, PipelineRun, PipelineRunSpec,
+    PipelineRunStatus, PipelineSpec, StepAction, StepActionSpec, Task, TaskRun, TaskRunSpec, TaskRunStatus,
+    TaskSpec,
+};
+
+/// The definitions of all kinds in a group, in a stable order.
+pub fn crds(group: Group) -> Vec<CustomResourceDefinition> {
+    kinds().iter().map(|kind| kind.definition(group)).collect()
+}
+
+/// What a custom resource definition says about a kind, apart from the group.
+pub struct Kind {
+    /// The kind's name, such as `TaskRun`.
+    pub kind: &'static str,
+    /// The name in URLs.
+    pub plural: &'static str,
+    /// The version that both groups serve and store.
+    pub version: &'static str,
+    /// Older versions with the same fields, which `tekton.dev` serves as well.
+    pub older_versions: &'static [&'static str],
+    /// The schema of the whole object: structural, with a description on every field.
+    pub schema: Value,
+    singular: &'static str,
+    short_names: fn(Group) -> &'static [&'static str],
+    is_run: bool,
+}
+
+/// All kinds, in a stable order. Built once.
+pub fn kinds() -> &'static [Kind] {
+    static KINDS: OnceLock<Vec<Kind>> = OnceLock::new();
+    KINDS.get_or_init(|| {
+        vec![
+            kind!(Task, schema::of::<TaskSpec>(), None, short_names: |group| match group {
+                Group::Ergon => &["etask"],
+                Group::Tekton => &[],
+            }),
+            kind!(Pipeline, schema::of::<PipelineSpec>(), None, short_names: |group| match group {
+                Group::Ergon => &["epipe"],
+                Group::Tekton => &[],
+            }),
+            kind!(TaskRun, schema::of::<TaskRunSpec>(), Some(schema::of::<TaskRunStatus>()), short_names: |group| {
+                match group {
+                    Group::Ergon => &["etr"],
+                    Group::Tekton => &["tr", "trs"],
+                }
+            }),
+            kind!(
+                PipelineRun,
+                schema::of::<PipelineRunSpec>(),
+                Some(schema::of::<PipelineRunStatus>()),
+                short_names: |group| match group {
+                    Group::Ergon => &["epr"],
+                    Group::Tekton => &["pr", "prs"],
+                }
+            ),
+            kind!(StepAction, schema::of::<StepActionSpec>(), None, short_names: |_| &[]),
+            kind!(
+                CustomRun,
+                schema::of::<CustomRunSpec>(),
+                Some(schema::of::<CustomRunStatus>()),
+                short_names: |_| &[]
+            ),
+        ]
+    })
+}
+
+/// A [`Kind`] from its Rust type and the schemas of its spec and status.
+macro_rules! kind {
+    ($type:ident, $spec:expr, $status:expr, short_names: $short_names:expr $(,)?) => {{
+        let status: Option<Value> = $status;
+        let is_run = status.is_some();
+        Kind {
+            kind: $type::KIND,
+            plural: $type::PLURAL,
+            version: $type::VERSION,
+            older_versions: if $type::KIND == StepAction::KIND { &["v1alpha1"] } else { &[] },
+            schema: object_schema($type::KIND, $spec, status),
+            singular: $type::SINGULAR,
+            short_names: $short_names,
+            is_run,
+        }
+    }};
+}
+use kind;
+
+/// The schema of a single Rust type, structural, as in the definitions. For look-ups such as "which fields are there".
+pub fn schema_of<T: JsonSchema>() -> Value {
+    schema::of::<T>()
+}
+
+fn object_schema(kind: &str, mut spec: Value, status: Option<Value>) -> Value {
+    let description = spec.get("description").cloned().unwrap_or_default();
+    if let Some(rules) = rules(kind) {
+        spec["x-kubernetes-validations"] = rules;
+    }
+    let mut properties = Map::new();
+    properties.insert(
+        "apiVersion".to_owned(),
+        json!({ "type": "string", "description": "The group and version of this object's kind." }),
+    );
+    properties.insert("kind".to_owned(), json!({ "type": "string", "description": format!("`{kind}`.") }));
+    // The API server knows its own metadata, and allows no word about it.
+    properties.insert("metadata".to_owned(), json!({ "type": "object" }));
+    properties.insert("spec".to_owned(), spec);
+    if let Some(status) = status {
+        properties.insert("status".to_owned(), status);
+    }
+    let summary = match kind {
+        "Task" => "A list of steps that run one after another, in containers of one pod.",
+        "Pipeline" => "A graph of Tasks. Edges come from `runAfter` and from the use of results.",
+        "TaskRun" => "One execution of a Task.",
+        "PipelineRun" => "One execution of a Pipeline.",
+        "StepAction" => "A step that Tasks refer to by name.",
+        "CustomRun" => {
+            "One execution of a custom task. Another controller carries it out and writes its status."
+        }
+        _ => description.as_str().unwrap_or_default(),
+    };
+    json!({ "type": "object", "description": summary, "properties": properties })
+}
+
+/// Rules that the API server itself enforces, also where no webhook runs. Only what is cheap to evaluate: the server
+/// bounds the cost of rules by the largest object that the schema allows.
+fn rules(kind: &str) -> Option<Value> {
+    let fixed = |field: &str| {
+        json!({
+            "rule": format!(
+                "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+            ),
+            "message": format!("{field} cannot be changed"),
+        })
+    };
+    let one_of = |one: &str, other: &str| {
+        json!({
+            "rule": format!("!(has(self.{one}) && has(self.{other}))"),
+            "message": format!("expected exactly one, got both: {one}, {other}"),
+        })
+    };
+    match kind {
+        TaskRun::KIND => Some(json!([fixed("managedBy"), one_of("taskRef", "taskSpec")])),
+        PipelineRun::KIND => Some(json!([fixed("managedBy"), one_of("pipelineRef", "pipelineSpec")])),
+        CustomRun::KIND => Some(json!([one_of("customRef", "customSpec")])),
+        _ => None,
+    }
+}
+
+impl Kind {
+    /// The schema as a group serves it. Tekton's objects do not have our additions, and what is written out inside
+    /// of them is open: there Tekton's webhook, and ours, say what is wrong, and old spellings are let through.
+    pub fn schema_in(&self, group: Group) -> Value {
+        let mut schema = self.schema.clone();
+        if group == Group::Tekton {
+            remove_property(&mut schema, "fuse");
+            open_property(&mut schema, "taskSpec");
+            open_property(&mut schema, "pipelineSpec");
+        }
+        schema
+    }
+
+    /// The custom resource definition in a group.
+    pub fn definition(&self, group: Group) -> CustomResourceDefinition {
+        let texts = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
+        let short_names = (self.short_names)(group);
+        let categories: &[&str] = match group {
+            Group::Ergon => &["ergon"],
+            Group::Tekton => &["tekton", "tekton-pipelines"],
+        };
+        CustomResourceDefinition {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{}", self.plural, group.name())),
+                labels: Some(
+                    [
+                        ("app.kubernetes.io/part-of".to_owned(), "ergon".to_owned()),
+                        ("app.kubernetes.io/component".to_owned(), "api".to_owned()),
+                    ]
+                    .into(),
+                ),
+                ..ObjectMeta::default()
+            },
+            spec: CustomResourceDefinitionSpec {
+                group: group.name().to_owned(),
+                names: CustomResourceDefinitionNames {
+                    kind: self.kind.to_owned(),
+                    list_kind: Some(format!("{}List", self.kind)),
+                    plural: self.plural.to_owned(),
+                    singular: Some(self.singular.to_owned()),
+                    short_names: if short_names.is_empty() { None } else { texts(short_names) },
+                    categories: texts(categories),
+                },
+                scope: "Namespaced".to_owned(),
+                versions: self
+                    .versions(group)
+                    .map(|version| self.definition_version(group, version))
+                    .collect(),
+                ..CustomResourceDefinitionSpec::default()
+            },
+            status: None,
+        }
+    }
+}
+
+impl Kind {
+    /// The versions that a group serves, the stored one first.
+    pub fn versions(&self, group: Group) -> impl Iterator<Item = &'static str> {
+        let older = if group == Group::Tekton { self.older_versions } else { &[] };
+        std::iter::once(self.version).chain(older.iter().copied())
+    }
+
+    fn definition_version(&self, group: Group, version: &str) -> CustomResourceDefinitionVersion {
+        CustomResourceDefinitionVersion {
+            name: version.to_owned(),
+            served: true,
+            storage: version == self.version,
+            additional_printer_columns: self.is_run.then(printer_columns),
+            schema: Some(CustomResourceValidation {
+                open_api_v3_schema: serde_json::from_value(self.schema_in(group)).ok(),
+            }),
+            subresources: self.is_run.then(|| CustomResourceSubresources {
+                status: Some(CustomResourceSubresourceStatus(json!({}))),
+                ..CustomResourceSubresources::default()
+            }),
+            ..CustomResourceDefinitionVersion::default()
+        }
+    }
+}
+
+/// The columns of `kubectl get`, as Tekton has them.
+fn printer_columns() -> Vec<CustomResourceColumnDefinition> {
+    [
+        ("Succeeded", "string", r#".status.conditions[?(@.type=="Succeeded")].status"#),
+        ("Reason", "string", r#".status.conditions[?(@.type=="Succeeded")].reason"#),
+        ("StartTime", "date", ".status.startTime"),
+        ("CompletionTime", "date", ".status.completionTime"),
+    ]
+    .map(|(name, type_, path)| CustomResourceColumnDefinition {
+        name: name.to_owned(),
+        type_: type_.to_owned(),
+        json_path: path.to_owned(),
+        ..CustomResourceColumnDefinition::default()
+    })
+    .into()
+}
+
+fn remove_property(schema: &mut Value, name: &str) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(properties) = map.get_mut("properties").and_then(Value::as_object_mut) {
+                properties.remove(name);
+            }
+            map.values_mut().for_each(|value| remove_property(value, name));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| remove_property(item, name)),
+        _ => {}
+    }
+}
+
+/// Lets a property hold any object.
+fn open_property(schema: &mut Value, name: &str) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(property) = map.get_mut("properties").and_then(|properties| properties.get_mut(name))
+            {
+                *property = json!({
+                    "type": "object",
+                    "description": property.get("description").cloned().unwrap_or_default(),
+                    "x-kubernetes-preserve-unknown-fields": true,
+                });
+            }
+            map.values_mut().for_each(|value| open_property(value, name));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| open_property(item, name)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the API server demands of a structural schema, and we of a readable one.
+    fn check(path: &str, schema: &Value, inside_logic: bool, problems: &mut Vec<String>) {
+        let Some(map) = schema.as_object() else {
+            problems.push(format!("{path}: not an object"));
+            return;
+        };
+        for forbidden in ["$ref", "$defs", "definitions", "default", "title", "$schema", "const", "nullable"]
+        {
+            if map.contains_key(forbidden) {
+                problems.push(format!("{path}: has `{forbidden}`"));
+            }
+        }
+        let open = ["x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string"];
+        match map.get("type") {
+            Some(_) if inside_logic => problems.push(format!("{path}: `type` inside anyOf or oneOf")),
+            Some(Value::String(_)) => {}
+            Some(other) => problems.push(format!("{path}: type is {other}")),
+            None if !inside_logic && !open.iter().any(|key| map.contains_key(*key)) => {
+                problems.push(format!("{path}: has no type"));
+            }
+            None => {}
+        }
+        for (name, property) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            let described =
+                property.get("description").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+            if !described && name != "metadata" {
+                problems.push(format!("{path}: has no description"));
+            }
+            check(&path, property, false, problems);
+        }
+        for key in ["items", "additionalProperties"] {
+            if let Some(inner) = map.get(key) {
+                check(&format!("{path}[]"), inner, false, problems);
+            }
+        }
+        for key in ["anyOf", "oneOf", "allOf"] {
+            for inner in map.get(key).and_then(Value::as_array).into_iter().flatten() {
+                check(&format!("{path}({key})"), inner, true, problems);
+            }
+        }
+    }
+
+    #[test]
+    fn schemas_are_structural_and_described() {
+        let mut problems = Vec::new();
+        for kind in kinds() {
+            for group in Group::ALL {
+                check(kind.kind, &kind.schema_in(group), false, &mut problems);
+            }
+        }
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
+    }
+
+    #[test]
+    fn definitions_fit_into_the_annotation_of_kubectl_apply() {
+        for group in Group::ALL {
+            for definition in crds(group) {
+                let name = definition.metadata.name.clone().unwrap_or_default();
+                let text = serde_json::to_string(&definition).unwrap();
+                assert!(text.len() < 200_000, "{name}: {} bytes", text.len());
+                assert!(
+                    definition.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.is_some(),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn our_additions_are_in_our_group_alone() {
+        let has_fuse = |group| serde_json::to_string(&crds(group)).unwrap().contains("\"fuse\"");
+        assert!(has_fuse(Group::Ergon));
+        assert!(!has_fuse(Group::Tekton));
+    }
+}

@@ -1,0 +1,207 @@
+//! What is filled in when an object is admitted, so that what is stored says what will happen.
+
+use std::collections::BTreeMap;
+
+use kube_core::ObjectMeta;
+
+use crate::{
+    CustomRun, Duration, Group, ParamSpec, ParamType, Pipeline, PipelineRun, PipelineSpec, PipelineTask,
+    PropertySpec, StepAction, StepResult, Task, TaskRef, TaskResult, TaskRun, TaskSpec, TimeoutFields,
+};
+
+/// How long a run may take when it does not say: one hour.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The service account of a run that names none.
+pub const DEFAULT_SERVICE_ACCOUNT: &str = "default";
+/// The label that says whose run this is.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+
+/// Fills in what the user left open. Doing it twice changes nothing.
+pub trait SetDefaults {
+    /// Fills in what the user left open. `group` is the group that the object is served under.
+    fn set_defaults(&mut self, group: Group);
+}
+
+impl SetDefaults for Task {
+    fn set_defaults(&mut self, group: Group) {
+        self.spec.set_defaults(group);
+    }
+}
+
+impl SetDefaults for TaskSpec {
+    fn set_defaults(&mut self, _: Group) {
+        self.params.iter_mut().for_each(param_type);
+        for TaskResult { type_, properties, .. } in &mut self.results {
+            result_type(type_, properties);
+        }
+        for StepResult { type_, properties, .. } in self.steps.iter_mut().flat_map(|step| &mut step.results) {
+            result_type(type_, properties);
+        }
+    }
+}
+
+impl SetDefaults for StepAction {
+    fn set_defaults(&mut self, _: Group) {
+        self.spec.params.iter_mut().for_each(param_type);
+        for StepResult { type_, properties, .. } in &mut self.spec.results {
+            result_type(type_, properties);
+        }
+    }
+}
+
+impl SetDefaults for Pipeline {
+    fn set_defaults(&mut self, group: Group) {
+        self.spec.set_defaults(group);
+    }
+}
+
+impl SetDefaults for PipelineSpec {
+    fn set_defaults(&mut self, group: Group) {
+        self.params.iter_mut().for_each(param_type);
+        for task in self.tasks.iter_mut().chain(&mut self.finally) {
+            task.set_defaults(group);
+        }
+    }
+}
+
+impl SetDefaults for PipelineTask {
+    fn set_defaults(&mut self, group: Group) {
+        if let Some(task_ref) = &mut self.task_ref {
+            task_kind(task_ref);
+        }
+        if let Some(embedded) = &mut self.task_spec
+            && !embedded.is_custom_task()
+        {
+            embedded.task.set_defaults(group);
+        }
+        if let Some(pipeline) = &mut self.pipeline_spec {
+            pipeline.set_defaults(group);
+        }
+    }
+}
+
+impl SetDefaults for TaskRun {
+    fn set_defaults(&mut self, group: Group) {
+        managed_by(&mut self.metadata, group);
+        let spec = &mut self.spec;
+        if let Some(task_ref) = &mut spec.task_ref {
+            task_kind(task_ref);
+        }
+        if let Some(task) = &mut spec.task_spec {
+            task.set_defaults(group);
+        }
+        spec.timeout.get_or_insert(DEFAULT_TIMEOUT);
+        spec.service_account_name.get_or_insert_with(|| DEFAULT_SERVICE_ACCOUNT.to_owned());
+    }
+}
+
+impl SetDefaults for PipelineRun {
+    fn set_defaults(&mut self, group: Group) {
+        managed_by(&mut self.metadata, group);
+        let spec = &mut self.spec;
+        if let Some(pipeline) = &mut spec.pipeline_spec {
+            pipeline.set_defaults(group);
+        }
+        let timeouts = spec.timeouts.get_or_insert_with(TimeoutFields::default);
+        timeouts.pipeline.get_or_insert(DEFAULT_TIMEOUT);
+        spec.task_run_template
+            .get_or_insert_default()
+            .service_account_name
+            .get_or_insert_with(|| DEFAULT_SERVICE_ACCOUNT.to_owned());
+    }
+}
+
+impl SetDefaults for CustomRun {
+    fn set_defaults(&mut self, _: Group) {
+        self.spec.service_account_name.get_or_insert_with(|| DEFAULT_SERVICE_ACCOUNT.to_owned());
+    }
+}
+
+fn managed_by(metadata: &mut ObjectMeta, group: Group) {
+    metadata
+        .labels
+        .get_or_insert_default()
+        .entry(MANAGED_BY_LABEL.to_owned())
+        .or_insert_with(|| group.managed_by().to_owned());
+}
+
+/// A reference is to a `Task` unless it says otherwise.
+fn task_kind(task_ref: &mut TaskRef) {
+    task_ref.kind.get_or_insert_with(|| "Task".to_owned());
+}
+
+/// Writes down the type that a parameter's properties or default imply.
+fn param_type(param: &mut ParamSpec) {
+    param.type_ = Some(param.effective_type());
+    properties(&mut param.properties);
+}
+
+fn result_type(type_: &mut Option<ParamType>, keys: &mut BTreeMap<String, PropertySpec>) {
+    let implied = if keys.is_empty() { ParamType::String } else { ParamType::Object };
+    type_.get_or_insert(implied);
+    properties(keys);
+}
+
+fn properties(properties: &mut BTreeMap<String, PropertySpec>) {
+    for property in properties.values_mut() {
+        property.type_.get_or_insert(ParamType::String);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_task_run_gets_what_tekton_gives() {
+        let mut run: TaskRun = serde_json::from_value(json!({
+            "apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": "x"},
+            "spec": {"taskRef": {"name": "t"}}
+        }))
+        .unwrap();
+        run.set_defaults(Group::Tekton);
+        let once = run.clone();
+        run.set_defaults(Group::Tekton);
+        assert_eq!(run, once);
+        assert_eq!(
+            serde_json::to_value(&run).unwrap(),
+            json!({
+                "apiVersion": "tekton.dev/v1", "kind": "TaskRun",
+                "metadata": {"name": "x", "labels": {"app.kubernetes.io/managed-by": "tekton-pipelines"}},
+                "spec": {"taskRef": {"name": "t", "kind": "Task"}, "timeout": "1h0m0s", "serviceAccountName": "default"}
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_set_stays() {
+        let mut run: PipelineRun = serde_json::from_value(json!({
+            "metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}},
+            "spec": {"timeouts": {"pipeline": "0"}, "taskRunTemplate": {"serviceAccountName": "bot"}}
+        }))
+        .unwrap();
+        run.set_defaults(Group::Ergon);
+        assert_eq!(run.spec.timeouts.unwrap().pipeline, Some(Duration::ZERO));
+        assert_eq!(run.spec.task_run_template.unwrap().service_account_name.as_deref(), Some("bot"));
+        assert_eq!(run.metadata.labels.unwrap()[MANAGED_BY_LABEL], "me");
+    }
+
+    #[test]
+    fn types_follow_from_properties_and_defaults() {
+        let mut task: TaskSpec = serde_json::from_value(json!({
+            "params": [
+                {"name": "text"}, {"name": "list", "default": ["a"]}, {"name": "map", "properties": {"key": {}}},
+                {"name": "number", "default": 5}
+            ],
+            "results": [{"name": "r"}, {"name": "o", "properties": {"key": {}}}]
+        }))
+        .unwrap();
+        task.set_defaults(Group::Ergon);
+        let types: Vec<_> = task.params.iter().map(|param| param.type_.unwrap()).collect();
+        assert_eq!(types, [ParamType::String, ParamType::Array, ParamType::Object, ParamType::String]);
+        assert_eq!(task.params[2].properties["key"].type_, Some(ParamType::String));
+        assert_eq!(task.params[3].default, Some(crate::ParamValue::from("5")));
+        assert_eq!(task.results[1].type_, Some(ParamType::Object));
+    }
+}

@@ -1,0 +1,144 @@
+//! Finding `$(…)` variables in text. What they stand for is decided in `ergon-engine`.
+
+use std::fmt;
+
+/// No variable is longer than this; so a text full of `$(` is read in linear time.
+const MAX_LENGTH: usize = 512;
+
+/// A variable as it stands in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// What was written, without `$(` and `)`.
+    pub text: String,
+    /// The names in it: `["tasks", "build", "results", "digest"]`. A name in brackets and quotes is one, whatever
+    /// is in it.
+    pub path: Vec<String>,
+    /// What is taken of the value.
+    pub part: Part,
+    /// True when the variable is the whole text.
+    pub is_alone: bool,
+}
+
+/// What a variable takes of the value that its names lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of a text.
+    Value,
+    /// One item of a list, counted from 0.
+    Item(usize),
+    /// All of a list or map: `[*]`.
+    All,
+}
+
+impl Variable {
+    /// The names as `&str`, for matching.
+    pub fn names(&self) -> Vec<&str> {
+        self.path.iter().map(String::as_str).collect()
+    }
+}
+
+impl fmt::Display for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "$({})", self.text)
+    }
+}
+
+/// All variables in a text, in order. What only looks like one, such as a shell's `$(date +%s)`, is not among them.
+pub fn variables(text: &str) -> Vec<Variable> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = text[at..].find("$(").map(|offset| at + offset) {
+        let inner = start + 2;
+        at = inner;
+        let mut window = (inner + MAX_LENGTH).min(text.len());
+        while !text.is_char_boundary(window) {
+            window -= 1;
+        }
+        let Some(end) = text[inner..window].find([')', '\n']).map(|offset| inner + offset) else { continue };
+        if text.as_bytes()[end] == b'\n' {
+            continue;
+        }
+        if let Some((path, part)) = parse(&text[inner..end]) {
+            let is_alone = start == 0 && end + 1 == text.len();
+            found.push(Variable { text: text[inner..end].to_owned(), path, part, is_alone });
+            at = end + 1;
+        }
+    }
+    found
+}
+
+fn parse(text: &str) -> Option<(Vec<String>, Part)> {
+    let mut path = Vec::new();
+    let mut part = Part::Value;
+    let mut rest = text;
+    let end = rest.find(['.', '[']).unwrap_or(rest.len());
+    path.push(name(&rest[..end])?);
+    rest = &rest[end..];
+    while !rest.is_empty() {
+        // After an item or a star nothing more can follow.
+        if part != Part::Value {
+            return None;
+        }
+        if let Some(after) = rest.strip_prefix('.') {
+            let end = after.find(['.', '[']).unwrap_or(after.len());
+            path.push(name(&after[..end])?);
+            rest = &after[end..];
+            continue;
+        }
+        let inner = rest.strip_prefix('[')?;
+        if let Some(quote) = inner.chars().next().filter(|c| *c == '\'' || *c == '"') {
+            let (quoted, after) = inner[1..].split_once(quote)?;
+            rest = after.strip_prefix(']')?;
+            path.push(Some(quoted).filter(|quoted| !quoted.is_empty())?.to_owned());
+        } else {
+            let (item, after) = inner.split_once(']')?;
+            part = if item == "*" { Part::All } else { Part::Item(item.parse().ok()?) };
+            rest = after;
+        }
+    }
+    Some((path, part))
+}
+
+fn name(text: &str) -> Option<String> {
+    let fits = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    fits.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_variables_and_nothing_else() {
+        for (text, wanted) in [
+            ("$(params.x)", vec![("params/x", Part::Value, true)]),
+            (" $(params.x)", vec![("params/x", Part::Value, false)]),
+            ("$(params['a.b'][*])", vec![("params/a.b", Part::All, true)]),
+            ("$(params[\"x\"][2])", vec![("params/x", Part::Item(2), true)]),
+            (
+                "a-$(tasks.b-c.results.d.key)$(params.e)",
+                vec![("tasks/b-c/results/d/key", Part::Value, false), ("params/e", Part::Value, false)],
+            ),
+            (
+                "$(date +%s) $(params.x y) $(a..b) $(x[) $( $(params.y)",
+                vec![("params/y", Part::Value, false)],
+            ),
+            ("$(params.x[*].y)", vec![]),
+            ("$(HOME)", vec![("HOME", Part::Value, true)]),
+            ("$(params.é)", vec![]),
+        ] {
+            let found: Vec<_> =
+                variables(text).into_iter().map(|v| (v.path.join("/"), v.part, v.is_alone)).collect();
+            let wanted: Vec<_> =
+                wanted.into_iter().map(|(path, part, alone)| (path.to_owned(), part, alone)).collect();
+            assert_eq!(found, wanted, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in "[$()a-c.\\[\\]'\"*0-9\n\u{e9}]{0,40}") {
+            let _ = variables(&text);
+        }
+    }
+}

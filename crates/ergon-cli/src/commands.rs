@@ -1,0 +1,36 @@
+//! One file a command: its arguments and what it does.
+
+pub mod cancel;
+pub mod completion;
+pub mod delete;
+pub mod describe;
+mod follow;
+pub mod install;
+pub mod list;
+pub mod logs;
+pub mod run;
+pub mod start;
+pub mod uninstall;
+pub mod version;
+
+use crate::args::{Cli, Command};
+use crate::console::Console;
+use crate::failure::Result;
+
+/// Carries the command out.
+pub async fn dispatch(cli: Cli, console: Console) -> Result {
+    let cluster = &cli.cluster;
+    match cli.command {
+        Command::Run(args) => run::run(args, console).await,
+        Command::Start(args) => start::start(args, cluster, console).await,
+        Command::List(args) => list::list(args, cluster, console).await,
+        Command::Describe(args) => describe::describe(args, cluster, console).await,
+        Command::Logs(args) => logs::logs(args, cluster, console).await,
+        Command::Cancel(args) => cancel::cancel(args, cluster, console).await,
+        Command::Delete(args) => delete::delete(args, cluster, console).await,
+        Command::Install(args) => Box::pin(install::install(args, cluster, console)).await,
+        Command::Uninstall(args) => uninstall::uninstall(args, cluster, console).await,
+        Command::Version(args) => version::version(args, cluster, console).await,
+        Command::Completion(args) => completion::completion(&args, console),
+    }
+}

@@ -1,0 +1,284 @@
+//! `ergon run`: a run on this machine, with no cluster.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use ergon_api::manifest::Object;
+use ergon_api::{Document, Param, ParamSpec, ParamValue};
+use ergon_client::params;
+use ergon_local::event::{Event, Status};
+use ergon_local::{RunError, RunOptions, Stop, WorkspaceSource};
+use tokio::sync::{mpsc, watch};
+
+use crate::args::assignment;
+use crate::console::Console;
+use crate::failure::{Code, Failure, Result};
+use crate::manifest;
+use crate::render::{Live, Table};
+
+/// Runs a task, a pipeline or a run on this machine, with no cluster and no daemon.
+///
+/// The files bring everything along: the run, what it refers to, its ConfigMaps and Secrets. The exit code is 0 when it
+/// succeeded and 1 when it did not. Ctrl-C cancels it and still runs `finally`; a second Ctrl-C ends everything.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  ergon run task.yaml -p name=world
+  ergon run pipeline.yaml tasks.yaml -w source=. --task build
+  ergon run run.yaml --output json | jq -r 'select(.event == \"line\").text'")]
+pub struct RunArgs {
+    /// Files with the objects; `-` is standard input.
+    #[arg(required_unless_present = "more", value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// One more file; may be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    more: Vec<PathBuf>,
+
+    /// Which task, pipeline or run of the files; needed where there are several.
+    #[arg(long = "task", visible_alias = "name", value_name = "NAME")]
+    name: Option<String>,
+
+    /// A parameter. Lists: `a,b` or JSON; maps: `k=v,l=w` or JSON. May be repeated.
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", value_parser = assignment)]
+    params: Vec<(String, String)>,
+
+    /// A workspace: a folder of this machine, or `emptyDir` for one that goes with the run. May be repeated.
+    #[arg(short = 'w', long = "workspace", value_name = "NAME=FOLDER", value_parser = assignment)]
+    workspaces: Vec<(String, String)>,
+
+    /// Check the files and print what would be run.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Keep the run's folders afterwards.
+    #[arg(long)]
+    keep: bool,
+
+    /// How to show it: text for people, or JSON, one event a line.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: RunOutput,
+}
+
+/// How to show a local run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum RunOutput {
+    #[default]
+    Text,
+    Json,
+}
+
+pub async fn run(args: RunArgs, console: Console) -> Result {
+    let files: Vec<PathBuf> = args.files.iter().chain(&args.more).cloned().collect();
+    let documents = manifest::read(&files)?;
+    let target = target(&documents, args.name.as_deref())?;
+    let declared = declared(&documents, target);
+    let params = values(declared, &args.params, is_run(target))?;
+    let workspaces =
+        args.workspaces.iter().map(|(name, place)| workspace(name, place)).collect::<Result<_>>()?;
+    if args.dry_run {
+        return print_plan(target, &params, &workspaces, console);
+    }
+    let name = Some(target.name().to_owned()).filter(|name| !name.is_empty()).or(args.name);
+    let (stop, stopped) = watch::channel(Stop::No);
+    let home = ergon_local::home().ok_or_else(|| {
+        Failure::invalid("there is no folder to keep images and runs in").hint("set HOME or ERGON_HOME")
+    })?;
+    let options = RunOptions { documents, name, params, workspaces, home, keep: args.keep, stop: stopped };
+    carry_out(options, &stop, args.output, console).await
+}
+
+async fn carry_out(
+    options: RunOptions,
+    stop: &watch::Sender<Stop>,
+    output: RunOutput,
+    console: Console,
+) -> Result {
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let mut live = Live::new(console);
+    let mut running = std::pin::pin!(ergon_local::run(options, sender));
+    // Output that nobody reads any more ends the run, in order, rather than leave its containers behind.
+    let mut broken = None;
+    let status = loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => {
+                if broken.is_none() && let Err(failure) = show(&event, output, &mut live, console) {
+                    broken = Some(failure);
+                    stop.send_replace(Stop::Now);
+                }
+            }
+            status = &mut running => break status,
+            Ok(()) = tokio::signal::ctrl_c() => interrupt(stop, &live),
+        }
+    };
+    while broken.is_none()
+        && let Ok(event) = events.try_recv()
+    {
+        broken = show(&event, output, &mut live, console).err();
+    }
+    broken.map_or_else(|| finish(status), Err)
+}
+
+fn show(event: &Event, output: RunOutput, live: &mut Live, console: Console) -> Result {
+    match output {
+        RunOutput::Text => live.show(event),
+        RunOutput::Json => {
+            let line = serde_json::to_string(event).map_err(|error| Failure::invalid(error.to_string()))?;
+            console.line(&line)
+        }
+    }
+}
+
+fn interrupt(stop: &watch::Sender<Stop>, live: &Live) {
+    let next = if *stop.borrow() == Stop::No { Stop::Gracefully } else { Stop::Now };
+    live.say(match next {
+        Stop::Gracefully => "\ncancelling; Ctrl-C again ends everything at once",
+        Stop::No | Stop::Now => "\nending everything",
+    });
+    stop.send_replace(next);
+}
+
+fn finish(status: Result<Status, RunError>) -> Result {
+    match status {
+        Ok(Status::Succeeded) => Ok(()),
+        Ok(Status::Failed | Status::Cancelled) => Err(Failure::silent(Code::RunFailed)),
+        Err(error @ RunError::Input(_)) => Err(Failure::invalid(error.to_string())),
+        Err(error) => Err(Failure::new(Code::RunFailed, chain(&error))),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+/// The object to run: the named one; or the only run, else the only pipeline, else the only task.
+fn target<'a>(documents: &'a [Document], name: Option<&str>) -> Result<&'a Object> {
+    let kinds: [fn(&Object) -> bool; 3] =
+        [is_run, |object| matches!(object, Object::Pipeline(_)), |object| matches!(object, Object::Task(_))];
+    for is_kind in kinds {
+        let mut found = documents
+            .iter()
+            .map(|document| &document.object)
+            .filter(|object| is_kind(object) && name.is_none_or(|name| object.name() == name));
+        match (found.next(), found.next()) {
+            (Some(one), None) => return Ok(one),
+            (Some(one), Some(_)) => {
+                return Err(Failure::usage(format!("there are several of kind {} to run", one.kind()))
+                    .hint("name the one to run with `--task NAME`"));
+            }
+            (None, _) => {}
+        }
+    }
+    let names: Vec<String> = documents
+        .iter()
+        .map(|document| &document.object)
+        .filter(|object| kinds.iter().any(|is_kind| is_kind(object)))
+        .map(|object| format!("{} `{}`", object.kind(), object.name()))
+        .collect();
+    let failure = match name {
+        Some(name) => Failure::invalid(format!("the files have no run, pipeline or task `{name}`")),
+        None => Failure::invalid("the files have no run, pipeline or task"),
+    };
+    Err(if names.is_empty() { failure } else { failure.hint(format!("there are: {}", names.join(", "))) })
+}
+
+fn is_run(object: &Object) -> bool {
+    matches!(object, Object::PipelineRun(_) | Object::TaskRun(_))
+}
+
+/// The declared parameters of what is run, wherever the files have them; none when they do not.
+fn declared<'a>(documents: &'a [Document], target: &'a Object) -> Option<&'a [ParamSpec]> {
+    let named = |name: Option<&String>, pipeline: bool| {
+        documents.iter().find_map(|document| match &document.object {
+            Object::Pipeline(object) if pipeline && Some(object.name()) == name.map(String::as_str) => {
+                Some(object.spec.params.as_slice())
+            }
+            Object::Task(object) if !pipeline && Some(object.name()) == name.map(String::as_str) => {
+                Some(object.spec.params.as_slice())
+            }
+            _ => None,
+        })
+    };
+    match target {
+        Object::Pipeline(object) => Some(&object.spec.params),
+        Object::Task(object) => Some(&object.spec.params),
+        Object::PipelineRun(run) => match (&run.spec.pipeline_spec, &run.spec.pipeline_ref) {
+            (Some(spec), _) => Some(&spec.params),
+            (None, reference) => {
+                named(reference.as_ref().and_then(|reference| reference.name.as_ref()), true)
+            }
+        },
+        Object::TaskRun(run) => match (&run.spec.task_spec, &run.spec.task_ref) {
+            (Some(spec), _) => Some(&spec.params),
+            (None, reference) => {
+                named(reference.as_ref().and_then(|reference| reference.name.as_ref()), false)
+            }
+        },
+        Object::StepAction(_) | Object::CustomRun(_) | Object::Other(_) => None,
+    }
+}
+
+/// The values by their declared types. A run brings values of its own, so only what is given here is checked then.
+fn values(declared: Option<&[ParamSpec]>, given: &[(String, String)], of_run: bool) -> Result<Vec<Param>> {
+    let Some(declared) = declared else {
+        let texts = given.iter().map(|(name, text)| Param::string(name.clone(), text.clone()));
+        return Ok(texts.collect());
+    };
+    if !of_run {
+        params::check(declared, given)?;
+    }
+    given
+        .iter()
+        .map(|(name, text)| {
+            let value = match declared.iter().find(|spec| spec.name == *name) {
+                Some(spec) => params::value(spec, text)?,
+                None => ParamValue::String(text.clone()),
+            };
+            Ok(Param { name: name.clone(), value })
+        })
+        .collect()
+}
+
+fn workspace(name: &str, place: &str) -> Result<(String, WorkspaceSource)> {
+    if place == "emptyDir" {
+        return Ok((name.to_owned(), WorkspaceSource::EmptyDir));
+    }
+    let path = PathBuf::from(place);
+    if !path.is_dir() {
+        return Err(Failure::invalid(format!("workspace `{name}`: `{place}` is not a folder"))
+            .hint("make it first, or write `emptyDir` for a new one that goes with the run"));
+    }
+    Ok((name.to_owned(), WorkspaceSource::Path(path)))
+}
+
+fn print_plan(
+    target: &Object,
+    params: &[Param],
+    workspaces: &BTreeMap<String, WorkspaceSource>,
+    console: Console,
+) -> Result {
+    console.line(&format!("would run {} `{}`", target.kind(), target.name()))?;
+    let mut table = Table::new(&[]).indented(2);
+    for param in params {
+        table.row(vec!["param".to_owned(), param.name.clone(), param.value.to_string()]);
+    }
+    for (name, source) in workspaces {
+        let place = match source {
+            WorkspaceSource::Path(path) => path.display().to_string(),
+            WorkspaceSource::EmptyDir => "emptyDir".to_owned(),
+        };
+        table.row(vec!["workspace".to_owned(), name.clone(), place]);
+    }
+    console.print(&table.render(console.out))
+}

@@ -1,0 +1,7 @@
+//! The program `ergon`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ergon_cli::main()
+}

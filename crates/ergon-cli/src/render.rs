@@ -1,0 +1,17 @@
+//! Text for people: tables, times, colours. Pure: what is printed follows from what is given.
+
+mod describe;
+mod live;
+mod log;
+mod objects;
+mod style;
+mod table;
+mod time;
+
+pub use describe::{Tail, describe_pipeline, describe_run, describe_task};
+pub use live::{Live, Summary};
+pub use log::LogPainter;
+pub use objects::{name_of, objects};
+pub use style::Style;
+pub use table::Table;
+pub use time::{age, duration, took};

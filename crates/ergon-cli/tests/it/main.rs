@@ -1,0 +1,6 @@
+//! The command as it is used: its reference, and the program's output and exit codes.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong here is to fail the test")]
+
+mod program;
+mod reference;

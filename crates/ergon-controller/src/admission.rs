@@ -1,0 +1,51 @@
+//! The webhooks: filling in defaults and checking objects when they are admitted.
+//!
+//! Pure but for the HTTP around them: the review goes in, the answer comes out.
+
+mod mutate;
+mod review;
+mod validate;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http::StatusCode;
+
+use crate::metrics::Metrics;
+use review::{Answer, Request};
+
+/// The API server's own limit of an object is 3 MiB as JSON, and a review of an update has two.
+const LIMIT: usize = 8 << 20;
+
+/// The routes.
+pub fn router(metrics: Arc<Metrics>) -> Router {
+    let mutate = |State(metrics): State<Arc<Metrics>>, body: Bytes| async move {
+        answer("mutate", &metrics, &body, mutate::mutate)
+    };
+    let validate = |State(metrics): State<Arc<Metrics>>, body: Bytes| async move {
+        answer("validate", &metrics, &body, validate::validate)
+    };
+    Router::new()
+        .route("/mutate", post(mutate))
+        .route("/validate", post(validate))
+        .layer(DefaultBodyLimit::max(LIMIT))
+        .with_state(metrics)
+}
+
+fn answer(hook: &'static str, metrics: &Metrics, body: &[u8], decide: fn(&Request) -> Answer) -> Response {
+    match Request::read(body) {
+        Ok(request) => {
+            let answer = decide(&request);
+            metrics.admitted(hook, if answer.is_allowed() { "allowed" } else { "refused" });
+            axum::Json(answer.review(&request)).into_response()
+        }
+        Err(error) => {
+            metrics.admitted(hook, "unreadable");
+            (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Refusing what cannot work, with everything that is wrong and what to write instead.
+
+use ergon_api::{
+    CustomRun, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, Validate,
+    validate::{pipeline_run_update, summary, task_run_update},
+};
+use ergon_engine::graph::Graph;
+use ergon_engine::task::{Invalid, unserved};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::review::{Answer, Request};
+
+/// The answer of `/validate`.
+pub(super) fn validate(request: &Request) -> Answer {
+    if request.group().is_none() || request.is_going_away() {
+        return Answer::Allowed;
+    }
+    // Labels and annotations may change on whatever is stored, even where an older release let it in.
+    if request.operation == "UPDATE" && request.object["spec"] == request.old_object["spec"] {
+        return Answer::Allowed;
+    }
+    let outcome = match request.kind.name.as_str() {
+        Task::KIND => {
+            read(request, |task: &Task| problems(task, unserved::task(&task.spec).into_iter().map(message)))
+        }
+        Pipeline::KIND => {
+            read(request, |pipeline: &Pipeline| problems(pipeline, pipeline_problems(&pipeline.spec)))
+        }
+        TaskRun::KIND => read(request, |run: &TaskRun| {
+            let spec = run.spec.task_spec.as_ref().and_then(unserved::task);
+            let unserved = unserved::task_run(run).or(spec).map(message);
+            let frozen = old(request).map(|old: TaskRun| summary(&task_run_update(&old, run)));
+            problems(run, unserved.into_iter().chain(frozen))
+        }),
+        PipelineRun::KIND => read(request, |run: &PipelineRun| {
+            let spec = run.spec.pipeline_spec.as_ref().map(pipeline_problems).unwrap_or_default();
+            let frozen = old(request).map(|old: PipelineRun| summary(&pipeline_run_update(&old, run)));
+            problems(run, spec.into_iter().chain(frozen))
+        }),
+        StepAction::KIND => read(request, |action: &StepAction| problems(action, None)),
+        CustomRun::KIND => read(request, |run: &CustomRun| problems(run, None)),
+        _ => Ok(Vec::new()),
+    };
+    match outcome {
+        Ok(problems) if problems.is_empty() => Answer::Allowed,
+        Ok(problems) => Answer::Refused(problems.join("; ")),
+        Err(error) => Answer::Refused(format!("the object cannot be read: {error}")),
+    }
+}
+
+fn read<K: DeserializeOwned>(
+    request: &Request,
+    check: impl FnOnce(&K) -> Vec<String>,
+) -> Result<Vec<String>, serde_json::Error> {
+    serde_json::from_value(request.object.clone()).map(|object| check(&object))
+}
+
+/// The object before the update; none on creation, and where what is stored cannot be read.
+fn old<K: DeserializeOwned>(request: &Request) -> Option<K> {
+    if request.operation != "UPDATE" || request.old_object == Value::Null {
+        return None;
+    }
+    serde_json::from_value(request.old_object.clone()).ok()
+}
+
+/// What the object itself shows, and more; each problem once.
+fn problems<K: Validate>(object: &K, more: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for problem in object.validate().iter().map(ToString::to_string).chain(more) {
+        if !problem.is_empty() && !all.contains(&problem) {
+            all.push(problem);
+        }
+    }
+    all
+}
+
+fn pipeline_problems(spec: &PipelineSpec) -> Vec<String> {
+    let graph = Graph::build(&spec.tasks).err().map(|error| format!("spec.tasks: {error}"));
+    let embedded = spec.tasks.iter().chain(&spec.finally).find_map(|task| {
+        let embedded = task.task_spec.as_ref().filter(|embedded| !embedded.is_custom_task())?;
+        let invalid = unserved::task(&embedded.task)?;
+        Some(format!("task `{}`: {}", task.name, invalid.message))
+    });
+    unserved::pipeline(spec).map(message).into_iter().chain(graph).chain(embedded).collect()
+}
+
+fn message(invalid: Invalid) -> String {
+    invalid.message
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn review(kind: &str, operation: &str, object: Value, old: &Value) -> Answer {
+        let mut object = object;
+        object["apiVersion"] = json!("ergon.dev/v1");
+        object["kind"] = json!(kind);
+        if object["metadata"].is_null() {
+            object["metadata"] = json!({"name": "x", "namespace": "ns"});
+        }
+        let review = json!({"request": {"uid": "1", "operation": operation, "object": object, "oldObject": old,
+            "kind": {"group": "ergon.dev", "version": "v1", "kind": kind}}});
+        validate(&Request::read(review.to_string().as_bytes()).expect("a review"))
+    }
+
+    fn step() -> Value {
+        json!({"name": "a", "image": "i", "command": ["true"]})
+    }
+
+    fn task(name: &str, after: &[&str]) -> Value {
+        json!({"name": name, "runAfter": after, "taskSpec": {"steps": [step()]}})
+    }
+
+    #[test]
+    fn what_is_right_is_allowed() {
+        for (kind, spec) in [
+            ("Task", json!({"steps": [step()]})),
+            ("Pipeline", json!({"tasks": [task("a", &[]), task("b", &["a"])]})),
+            ("TaskRun", json!({"taskSpec": {"steps": [step()]}})),
+            ("TaskRun", json!({"taskRef": {"name": "t"}})),
+            ("PipelineRun", json!({"pipelineRef": {"name": "p"}})),
+            ("PipelineRun", json!({"pipelineSpec": {"tasks": [task("a", &[])]}})),
+        ] {
+            let answer = review(kind, "CREATE", json!({"spec": spec}), &Value::Null);
+            assert_eq!(answer, Answer::Allowed, "{kind} {spec}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_the_place() {
+        let cycle = json!({"tasks": [task("a", &["b"]), task("b", &["a"])]});
+        for (kind, spec, expected) in [
+            ("Task", json!({"steps": []}), "spec.steps"),
+            ("Task", json!({"steps": [{"name": "a", "image": "i", "ref": {"name": "s"}}]}), "spec.steps[0]"),
+            ("Task", json!({"steps": "none"}), "cannot be read"),
+            ("TaskRun", json!({}), "taskRef"),
+            ("TaskRun", json!({"taskRef": {"resolver": "git"}}), "spec.taskRef.resolver"),
+            ("Pipeline", cycle.clone(), "a -> b -> a"),
+            ("PipelineRun", json!({"pipelineSpec": cycle}), "a -> b -> a"),
+            ("Pipeline", json!({"tasks": [task("a", &["nowhere"])]}), "nowhere"),
+        ] {
+            match review(kind, "CREATE", json!({"spec": spec}), &Value::Null) {
+                Answer::Refused(message) => assert!(message.contains(expected), "{message}"),
+                other => panic!("{kind} {spec}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_that_has_started_keeps_its_spec() {
+        let run = |spec: Value| {
+            json!({"metadata": {"name": "x", "namespace": "ns"}, "spec": spec,
+            "apiVersion": "ergon.dev/v1", "kind": "TaskRun",
+            "status": {"startTime": "2026-01-01T00:00:00Z", "conditions": [{"type": "Succeeded", "status": "Unknown"}]}})
+        };
+        let old = run(json!({"taskRef": {"name": "t", "kind": "Task"}}));
+        let cancelled = run(json!({"taskRef": {"name": "t", "kind": "Task"}, "status": "TaskRunCancelled"}));
+        assert_eq!(review("TaskRun", "UPDATE", cancelled, &old), Answer::Allowed);
+        let other = run(json!({"taskRef": {"name": "other", "kind": "Task"}}));
+        assert!(matches!(review("TaskRun", "UPDATE", other, &old), Answer::Refused(message)
+            if message.contains("once the TaskRun has started")));
+    }
+
+    #[test]
+    fn labels_may_change_on_whatever_is_stored() {
+        let bad = json!({"metadata": {"name": "x"}, "spec": {"steps": []}});
+        assert_eq!(review("Task", "UPDATE", bad.clone(), &bad), Answer::Allowed);
+    }
+}

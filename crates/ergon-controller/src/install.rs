@@ -1,0 +1,178 @@
+//! What `ergon install` puts into a cluster, and how.
+
+mod apply;
+mod rbac;
+mod webhooks;
+mod workload;
+
+pub use apply::{InstallError, Step, apply, definitions, uninstall};
+pub use webhooks::{CONFIGURATION, Target, configurations};
+
+use ergon_api::Group;
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+/// The name of the Deployment, the Service, the service account and the roles.
+pub const NAME: &str = "ergon-controller";
+/// The port of webhooks and reports.
+pub const TLS_PORT: u16 = 9443;
+/// The port of health and metrics.
+pub const HTTP_PORT: u16 = 8080;
+
+/// What to install.
+#[derive(Debug, Clone)]
+pub struct InstallOptions {
+    /// Where the controller runs.
+    pub namespace: String,
+    /// The image with the controller, the agent and the shim.
+    pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`; none: as Kubernetes decides.
+    pub image_pull_policy: Option<String>,
+    /// Whose kinds are installed and served.
+    pub groups: Vec<Group>,
+    /// How many controllers; one of them decides, all serve the webhooks.
+    pub replicas: u32,
+    /// Whether objects are defaulted and checked when they are admitted.
+    pub webhooks: bool,
+    /// More arguments for the controller.
+    pub args: Vec<String>,
+}
+
+impl Default for InstallOptions {
+    fn default() -> Self {
+        Self {
+            namespace: "ergon-system".to_owned(),
+            image: format!("ghcr.io/ergon-dev/ergon:v{}", env!("CARGO_PKG_VERSION")),
+            image_pull_policy: None,
+            groups: Group::ALL.to_vec(),
+            replicas: 1,
+            webhooks: true,
+            args: Vec::new(),
+        }
+    }
+}
+
+/// All objects, in the order in which they must be there. Pure: the same options always give the same objects.
+pub fn manifests(options: &InstallOptions) -> Vec<DynamicObject> {
+    let mut objects = vec![namespace(options)];
+    for group in &options.groups {
+        objects.extend(ergon_api::crds(*group).iter().map(|crd| json!(crd)));
+    }
+    objects.extend(rbac::objects(options));
+    objects.extend(workload::objects(options));
+    if options.webhooks {
+        let target = Target::Service { namespace: options.namespace.clone() };
+        objects.extend(configurations(&options.groups, &options.namespace, &target, None));
+    }
+    // Only objects made here: each has a kind, a version and metadata.
+    objects.into_iter().filter_map(|object| serde_json::from_value(object).ok()).collect()
+}
+
+fn namespace(options: &InstallOptions) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": options.namespace, "labels": with_labels(&json!({
+            "pod-security.kubernetes.io/enforce": "restricted",
+            "pod-security.kubernetes.io/warn": "restricted",
+        }))},
+    })
+}
+
+/// The labels that all our objects carry, and these.
+fn with_labels(more: &Value) -> Value {
+    let mut labels = json!({"app.kubernetes.io/name": "ergon", "app.kubernetes.io/part-of": "ergon"});
+    json_patch::merge(&mut labels, more);
+    labels
+}
+
+fn labels() -> Value {
+    with_labels(&json!({}))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn all() -> Vec<Value> {
+        manifests(&InstallOptions::default()).iter().map(|object| json!(object)).collect()
+    }
+
+    fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+        objects.iter().filter(|object| object["kind"] == kind).collect()
+    }
+
+    #[test]
+    fn everything_is_there_in_order_and_labelled() {
+        let objects = all();
+        let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+        let mut firsts: Vec<&str> = Vec::new();
+        for kind in kinds {
+            if !firsts.contains(&kind) {
+                firsts.push(kind);
+            }
+        }
+        assert_eq!(
+            firsts,
+            [
+                "Namespace",
+                "CustomResourceDefinition",
+                "ServiceAccount",
+                "ClusterRole",
+                "ClusterRoleBinding",
+                "Role",
+                "RoleBinding",
+                "Service",
+                "Deployment",
+                "MutatingWebhookConfiguration",
+                "ValidatingWebhookConfiguration",
+            ]
+        );
+        assert_eq!(of_kind(&objects, "CustomResourceDefinition").len(), 12);
+        for object in &objects {
+            assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/part-of"], "ergon", "{object}");
+        }
+        let names: BTreeSet<String> = objects
+            .iter()
+            .map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]))
+            .collect();
+        assert_eq!(names.len(), objects.len(), "no object is there twice");
+    }
+
+    #[test]
+    fn one_group_brings_its_own_kinds_and_nothing_of_the_other() {
+        let options =
+            InstallOptions { groups: vec![Group::Ergon], webhooks: false, ..InstallOptions::default() };
+        let objects = manifests(&options);
+        let text = serde_json::to_string(&objects).expect("JSON");
+        assert!(!text.contains("tekton.dev") && !text.contains("WebhookConfiguration"));
+        assert!(text.contains("--groups=ergon.dev") && text.contains("--no-webhooks"));
+    }
+
+    #[test]
+    fn the_pod_meets_the_restricted_standard() {
+        let objects = all();
+        let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        let container = &pod["containers"][0]["securityContext"];
+        assert_eq!(container["allowPrivilegeEscalation"], false);
+        assert_eq!(container["readOnlyRootFilesystem"], true);
+        assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
+    }
+
+    #[test]
+    fn the_controller_may_do_only_what_it_does() {
+        let objects = all();
+        let role = of_kind(&objects, "ClusterRole")
+            .into_iter()
+            .find(|role| role["metadata"]["name"] == NAME)
+            .expect("the controller's role");
+        for rule in role["rules"].as_array().expect("rules") {
+            let text = rule.to_string();
+            assert!(!text.contains("\"*\""), "{text}");
+            assert!(!text.contains("secrets"), "secrets only in its own namespace: {text}");
+        }
+    }
+}

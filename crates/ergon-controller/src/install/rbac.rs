@@ -1,0 +1,79 @@
+//! Who may do what.
+
+use serde_json::{Value, json};
+
+use super::{CONFIGURATION, InstallOptions, NAME, labels, with_labels};
+use crate::certificate::SECRET;
+use crate::lease::LEASE;
+
+pub(super) fn objects(options: &InstallOptions) -> Vec<Value> {
+    let namespace = &options.namespace;
+    let groups: Vec<&str> = options.groups.iter().map(|group| group.name()).collect();
+    let subject = json!([{"kind": "ServiceAccount", "name": NAME, "namespace": namespace}]);
+    let rbac = "rbac.authorization.k8s.io";
+    let (api_version, meta) = (format!("{rbac}/v1"), json!({"name": NAME, "labels": labels()}));
+    let namespaced = json!({"name": NAME, "namespace": namespace, "labels": labels()});
+    let mut objects = vec![
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": namespaced}),
+        json!({"apiVersion": api_version, "kind": "ClusterRole", "metadata": meta, "rules": controller(&groups)}),
+    ];
+    objects.extend(aggregated(&api_version, &groups));
+    objects.extend([
+        json!({"apiVersion": api_version, "kind": "ClusterRoleBinding", "metadata": meta, "subjects": subject,
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": NAME}}),
+        json!({"apiVersion": api_version, "kind": "Role", "metadata": namespaced, "rules": own_namespace()}),
+        json!({"apiVersion": api_version, "kind": "RoleBinding", "metadata": namespaced, "subjects": subject,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": NAME}}),
+    ]);
+    objects
+}
+
+fn controller(groups: &[&str]) -> Value {
+    json!([
+        {"apiGroups": groups, "resources": ["tasks", "pipelines"], "verbs": ["get"]},
+        {"apiGroups": groups, "resources": ["taskruns"], "verbs": ["get", "list", "watch", "create", "patch"]},
+        {"apiGroups": groups, "resources": ["pipelineruns"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": groups, "resources": ["taskruns/status", "pipelineruns/status"], "verbs": ["patch"]},
+        // Children block their owner's foreground deletion; some clusters ask this of who says so.
+        {"apiGroups": groups, "resources": ["taskruns/finalizers", "pipelineruns/finalizers"], "verbs": ["update"]},
+        {"apiGroups": [""], "resources": ["pods"],
+            "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
+        {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["create"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+        {"apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+            "resourceNames": [CONFIGURATION], "verbs": ["get", "list", "watch", "update"]},
+    ])
+}
+
+fn own_namespace() -> Value {
+    json!([
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [LEASE],
+            "verbs": ["get", "update"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [SECRET], "verbs": ["get", "update"]},
+    ])
+}
+
+/// Roles that add our kinds to the cluster's own `view`, `edit` and `admin`.
+fn aggregated(api_version: &str, groups: &[&str]) -> [Value; 2] {
+    let resources = json!(["tasks", "pipelines", "taskruns", "pipelineruns", "stepactions", "customruns"]);
+    let role = |name: &str, into: Value, verbs: Value| {
+        json!({
+            "apiVersion": api_version, "kind": "ClusterRole",
+            "metadata": {"name": name, "labels": with_labels(&into)},
+            "rules": [{"apiGroups": groups, "resources": resources, "verbs": verbs}],
+        })
+    };
+    let into = |role: &str| format!("rbac.authorization.k8s.io/aggregate-to-{role}");
+    [
+        role(
+            "ergon-edit",
+            json!({into("edit"): "true", into("admin"): "true"}),
+            json!(["create", "update", "patch", "delete", "deletecollection"]),
+        ),
+        role("ergon-view", json!({into("view"): "true"}), json!(["get", "list", "watch"])),
+    ]
+}

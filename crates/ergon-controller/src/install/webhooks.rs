@@ -1,0 +1,99 @@
+//! What the API server is told about our webhooks.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ergon_api::Group;
+use serde_json::{Value, json};
+
+use super::{NAME, TLS_PORT, labels};
+
+/// The name of both configurations.
+pub const CONFIGURATION: &str = "ergon-controller";
+
+/// Where the API server reaches the webhooks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The Service in this namespace.
+    Service { namespace: String },
+    /// An address such as `https://10.0.0.1:9443`, for a controller outside of the cluster.
+    Url(String),
+}
+
+impl Target {
+    fn client_config(&self, path: &str, authority: Option<&str>) -> Value {
+        let mut config = match self {
+            Self::Service { namespace } => {
+                json!({"service": {"name": NAME, "namespace": namespace, "path": path, "port": TLS_PORT}})
+            }
+            Self::Url(url) => json!({"url": format!("{}{path}", url.trim_end_matches('/'))}),
+        };
+        // Without it here, the controller fills it in: it knows the authority, and nobody else does.
+        if let Some(authority) = authority {
+            config["caBundle"] = json!(STANDARD.encode(authority));
+        }
+        config
+    }
+}
+
+/// Both configurations. `authority` is PEM.
+pub fn configurations(
+    groups: &[Group],
+    namespace: &str,
+    target: &Target,
+    authority: Option<&str>,
+) -> [Value; 2] {
+    let names: Vec<&str> = groups.iter().map(|group| group.name()).collect();
+    // What the controller writes itself is complete and right: that saves every child two round trips.
+    let not_ours = json!([{
+        "name": "not-the-controller",
+        "expression": format!("request.userInfo.username != 'system:serviceaccount:{namespace}:{NAME}'"),
+    }]);
+    let webhook = |path: &str| {
+        json!({
+            "name": format!("{}.webhook.ergon.dev", path.trim_start_matches('/')),
+            "clientConfig": target.client_config(path, authority),
+            "rules": [{
+                "apiGroups": names, "apiVersions": ["v1", "v1beta1"], "operations": ["CREATE", "UPDATE"],
+                "resources": ["tasks", "pipelines", "taskruns", "pipelineruns", "stepactions", "customruns"],
+                "scope": "Namespaced",
+            }],
+            "matchConditions": not_ours,
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "timeoutSeconds": 10,
+            "failurePolicy": "Fail",
+        })
+    };
+    let configuration = |kind: &str, path: &str| {
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
+            "metadata": {"name": CONFIGURATION, "labels": labels()},
+            "webhooks": [webhook(path)],
+        })
+    };
+    [
+        configuration("MutatingWebhookConfiguration", "/mutate"),
+        configuration("ValidatingWebhookConfiguration", "/validate"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_api_server_calls() {
+        let service = Target::Service { namespace: "ns".to_owned() };
+        let [mutating, _] = configurations(&[Group::Ergon], "ns", &service, None);
+        assert_eq!(
+            mutating["webhooks"][0]["clientConfig"],
+            json!({"service": {"name": NAME, "namespace": "ns", "path": "/mutate", "port": 9443}})
+        );
+        let url = Target::Url("https://h:1/".to_owned());
+        let [_, validating] = configurations(&[Group::Ergon], "ns", &url, Some("PEM"));
+        assert_eq!(
+            validating["webhooks"][0]["clientConfig"],
+            json!({"url": "https://h:1/validate", "caBundle": "UEVN"})
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! The controller's Service and Deployment.
+
+use serde_json::{Value, json};
+
+use super::{HTTP_PORT, InstallOptions, NAME, TLS_PORT, with_labels};
+
+pub(super) fn objects(options: &InstallOptions) -> [Value; 2] {
+    let selector = json!({"app.kubernetes.io/name": "ergon", "app.kubernetes.io/component": "controller"});
+    let labels = with_labels(&selector);
+    let metadata = json!({"name": NAME, "namespace": options.namespace, "labels": labels});
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+        "spec": {
+            "selector": selector,
+            "ports": [
+                {"name": "https", "port": TLS_PORT, "targetPort": "https"},
+                {"name": "http", "port": HTTP_PORT, "targetPort": "http"},
+            ],
+        },
+    });
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
+        "spec": {
+            "replicas": options.replicas,
+            "selector": {"matchLabels": selector},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "serviceAccountName": NAME,
+                    "terminationGracePeriodSeconds": 15,
+                    "securityContext": {
+                        "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [container(options)],
+                },
+            },
+        },
+    });
+    [service, deployment]
+}
+
+fn container(options: &InstallOptions) -> Value {
+    let groups: Vec<&str> = options.groups.iter().map(|group| group.name()).collect();
+    let mut args = vec![format!("--groups={}", groups.join(",")), "--log-format=json".to_owned()];
+    if !options.webhooks {
+        args.push("--no-webhooks".to_owned());
+    }
+    args.extend(options.args.iter().cloned());
+    let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});
+    let probe = |path: &str, period: u32, failures: u32| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": period, "failureThreshold": failures});
+    let mut container = json!({
+        "name": "controller",
+        "image": options.image,
+        "command": ["/ergon-controller"],
+        "args": args,
+        "env": [
+            {"name": "ERGON_IMAGE", "value": options.image},
+            {"name": "ERGON_NAMESPACE", "valueFrom": field("metadata.namespace")},
+            {"name": "ERGON_IDENTITY", "valueFrom": field("metadata.name")},
+            // The allocator keeps an arena for each thread otherwise: twice the memory, and no faster here.
+            {"name": "MALLOC_ARENA_MAX", "value": "2"},
+        ],
+        "ports": [
+            {"name": "https", "containerPort": TLS_PORT},
+            {"name": "http", "containerPort": HTTP_PORT},
+        ],
+        "readinessProbe": probe("/readyz", 1, 3),
+        "livenessProbe": probe("/healthz", 10, 3),
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    });
+    if let Some(policy) = &options.image_pull_policy {
+        container["imagePullPolicy"] = json!(policy);
+    }
+    container
+}

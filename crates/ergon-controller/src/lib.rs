@@ -1,0 +1,27 @@
+//! The cluster shell: watches, applies the engine's decisions, serves webhooks and reports.
+//!
+//! Observe, let the engine decide, do what it says. Nothing is decided about a run here: who asks why a run did what it
+//! did looks into `ergon-engine`; who asks how it was done looks into [`shell`].
+
+pub mod args;
+pub mod cache;
+pub mod install;
+pub mod metrics;
+pub mod queue;
+pub mod shell;
+pub mod start;
+
+mod admission;
+mod certificate;
+mod events;
+mod health;
+mod images;
+mod lease;
+mod merge_diff;
+mod platform;
+mod reports;
+mod serve;
+mod sync;
+mod trim;
+mod trust;
+mod watch;

@@ -1,0 +1,118 @@
+//! What agents have reported, kept in memory until their runs are done.
+//!
+//! A second source beside the pod's status: losing one delays a run and never changes its outcome.
+
+pub mod endpoint;
+pub mod identity;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use ergon_wire::PodReport;
+
+use crate::sync::lock;
+
+/// Bytes that one report may have.
+pub const REPORT_LIMIT: usize = 2 << 20;
+/// Bytes that all reports together may have, as they came over the wire.
+const TOTAL_LIMIT: usize = 64 << 20;
+
+/// The newest report of each pod, by the pod's UID.
+#[derive(Debug, Default)]
+pub struct Reports {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_pod: HashMap<String, Kept>,
+    total: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    report: Arc<PodReport>,
+    bytes: usize,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    New,
+    /// One as new was here already.
+    Old,
+    /// There is no room.
+    Full,
+}
+
+impl Reports {
+    /// Keeps a report of `bytes` bytes, unless one as new is here.
+    pub fn keep(&self, pod_uid: &str, report: PodReport, bytes: usize) -> Taken {
+        let mut inner = lock(&self.inner);
+        let old = inner.by_pod.get(pod_uid);
+        if old.is_some_and(|old| old.report.sequence >= report.sequence) {
+            return Taken::Old;
+        }
+        let total = inner.total - old.map_or(0, |old| old.bytes) + bytes;
+        if total > TOTAL_LIMIT {
+            return Taken::Full;
+        }
+        inner.total = total;
+        inner.by_pod.insert(pod_uid.to_owned(), Kept { report: Arc::new(report), bytes });
+        Taken::New
+    }
+
+    pub fn get(&self, pod_uid: &str) -> Option<Arc<PodReport>> {
+        lock(&self.inner).by_pod.get(pod_uid).map(|kept| Arc::clone(&kept.report))
+    }
+
+    /// Forgets a pod whose run is done or that is gone.
+    pub fn forget(&self, pod_uid: &str) {
+        let mut inner = lock(&self.inner);
+        if let Some(kept) = inner.by_pod.remove(pod_uid) {
+            inner.total -= kept.bytes;
+        }
+    }
+
+    /// How many reports are kept.
+    pub fn len(&self) -> usize {
+        lock(&self.inner).by_pod.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(sequence: u64) -> PodReport {
+        PodReport { sequence, ..Default::default() }
+    }
+
+    #[test]
+    fn the_newest_report_stays() {
+        let reports = Reports::default();
+        assert_eq!(reports.keep("a", report(2), 10), Taken::New);
+        assert_eq!(reports.keep("a", report(1), 10), Taken::Old);
+        assert_eq!(reports.keep("a", report(2), 10), Taken::Old);
+        assert_eq!(reports.keep("a", report(3), 10), Taken::New);
+        assert_eq!(reports.get("a").map(|report| report.sequence), Some(3));
+        reports.forget("a");
+        assert!(reports.is_empty() && reports.get("a").is_none());
+    }
+
+    #[test]
+    fn memory_is_bounded_and_given_back() {
+        let reports = Reports::default();
+        assert_eq!(reports.keep("a", report(1), TOTAL_LIMIT - 1), Taken::New);
+        assert_eq!(reports.keep("b", report(1), 2), Taken::Full);
+        assert_eq!(reports.keep("a", report(2), 10), Taken::New);
+        assert_eq!(reports.keep("b", report(1), TOTAL_LIMIT - 10), Taken::New);
+        reports.forget("a");
+        reports.forget("b");
+        assert_eq!(lock(&reports.inner).total, 0);
+    }
+}

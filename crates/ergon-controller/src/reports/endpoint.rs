@@ -1,0 +1,270 @@
+//! `POST /v1/report`: where agents say what became of their steps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use ergon_engine::pod::POD_LABEL;
+use ergon_wire::{PodReport, ReportAnswer};
+use http::{HeaderMap, StatusCode, header};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt};
+use tracing::{debug, warn};
+
+use super::identity::{Identities, IdentityError, PodIdentity};
+use super::{REPORT_LIMIT, Taken};
+use crate::cache::Name;
+use crate::shell::{Key, RunKind, Shell};
+use crate::trim;
+
+/// What the endpoint needs.
+pub struct Endpoint {
+    pub shell: Arc<Shell>,
+    pub identities: Identities,
+    /// Only the replica that decides takes reports.
+    pub leads: Arc<AtomicBool>,
+}
+
+/// The route.
+pub fn router(endpoint: Endpoint) -> Router {
+    Router::new()
+        .route("/v1/report", post(report))
+        .layer(DefaultBodyLimit::max(REPORT_LIMIT))
+        .with_state(Arc::new(endpoint))
+}
+
+/// Why a report is not taken, in words for the agent's log.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("no `Authorization: Bearer …` header: send the token of the audience `ergon`")]
+    NoToken,
+    #[error(transparent)]
+    Token(IdentityError),
+    #[error("pod `{0}` is not one that runs a TaskRun of ours")]
+    NotOurs(String),
+    #[error("the body is no report: {0}")]
+    Body(serde_json::Error),
+    #[error("{0}; try again later")]
+    Later(String),
+}
+
+impl Refused {
+    fn code(&self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::Token(IdentityError::Refused(_)) => StatusCode::UNAUTHORIZED,
+            Self::Token(IdentityError::NotBound(_)) | Self::NotOurs(_) => StatusCode::FORBIDDEN,
+            Self::Token(IdentityError::Unknown(_)) | Self::Later(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Body(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    fn label(&self) -> &'static str {
+        match self {
+            Self::NoToken | Self::Token(IdentityError::Refused(_)) => "unauthorized",
+            Self::Token(IdentityError::NotBound(_)) | Self::NotOurs(_) => "forbidden",
+            Self::Token(IdentityError::Unknown(_)) | Self::Later(_) => "unavailable",
+            Self::Body(_) => "invalid",
+        }
+    }
+}
+
+async fn report(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: Bytes) -> Response {
+    match take(&endpoint, &headers, &body).await {
+        Ok((answer, label)) => {
+            endpoint.shell.metrics.reported(label);
+            axum::Json(answer).into_response()
+        }
+        Err(refused) => {
+            endpoint.shell.metrics.reported(refused.label());
+            if let Refused::Token(IdentityError::Unknown(error)) = &refused {
+                warn!(%error, "a token could not be reviewed");
+            }
+            debug!(%refused, "a report was refused");
+            (refused.code(), format!("{refused}\n")).into_response()
+        }
+    }
+}
+
+async fn take(
+    endpoint: &Endpoint,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(ReportAnswer, &'static str), Refused> {
+    let shell = &endpoint.shell;
+    if !endpoint.leads.load(Ordering::Relaxed) {
+        return Err(Refused::Later("this replica does not lead".to_owned()));
+    }
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+        .filter(|token| !token.is_empty())
+        .ok_or(Refused::NoToken)?;
+    let identity = endpoint.identities.of(token).await.map_err(Refused::Token)?;
+    let key = owner(shell, &identity).await?;
+    let report: PodReport = serde_json::from_slice(body).map_err(Refused::Body)?;
+    let sequence = report.sequence;
+    // A run that is over has nothing more to learn, and an agent that still runs steps should end them.
+    let run = shell.runs(key.group).task_runs.get(&key.name);
+    if run.is_some_and(|run| run.is_done()) {
+        return Ok((ReportAnswer { sequence, stop: !report.done }, "late"));
+    }
+    let label = match shell.reports.keep(&identity.uid, report, body.len()) {
+        Taken::New => {
+            shell.queue.add(key);
+            "new"
+        }
+        Taken::Old => "old",
+        Taken::Full => return Err(Refused::Later("there is no room for more reports".to_owned())),
+    };
+    let sequence = shell.reports.get(&identity.uid).map_or(sequence, |known| known.sequence);
+    Ok((ReportAnswer { sequence, stop: false }, label))
+}
+
+/// The TaskRun that the pod runs.
+async fn owner(shell: &Shell, identity: &PodIdentity) -> Result<Key, Refused> {
+    let refused = || Refused::NotOurs(format!("{}/{}", identity.namespace, identity.name));
+    let name = Name::new(identity.namespace.clone(), identity.name.clone());
+    let is_it = |pod: &Pod| pod.metadata.uid.as_deref() == Some(&identity.uid);
+    if let Some(pod) = shell.pods.get(&name).filter(|pod| is_it(pod)) {
+        return task_run_of(&pod).ok_or_else(refused);
+    }
+    // The agent may be faster than the watch.
+    let api: Api<Pod> = Api::namespaced(shell.client.clone(), &identity.namespace);
+    let found = api.get_opt(&identity.name).await;
+    let found = found.map_err(|error| Refused::Later(format!("the pod could not be looked up: {error}")))?;
+    let mut pod = found.filter(is_it).ok_or_else(refused)?;
+    let key = task_run_of(&pod).ok_or_else(refused)?;
+    trim::pod(&mut pod);
+    shell.pods.written(pod);
+    Ok(key)
+}
+
+fn task_run_of(pod: &Pod) -> Option<Key> {
+    if !pod.labels().contains_key(POD_LABEL) {
+        return None;
+    }
+    Key::owner_of(pod).filter(|key| key.kind == RunKind::TaskRun)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+    use http::{Request, Response as HttpResponse};
+    use kube::Client;
+    use serde_json::{Value, json};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::events::Events;
+    use crate::metrics::Metrics;
+
+    fn pod(uid: &str, label: bool) -> Value {
+        let mut labels = json!({});
+        if label {
+            labels[POD_LABEL] = json!("true");
+        }
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
+            "namespace": "ns", "name": "run-pod", "uid": uid, "resourceVersion": "5", "labels": labels,
+            "ownerReferences": [{"apiVersion": "ergon.dev/v1", "kind": "TaskRun", "name": "run", "uid": "r",
+                "controller": true}]}})
+    }
+
+    /// An endpoint whose API server takes the token `good` for pod `run-pod` of UID `u`, and has this pod.
+    fn endpoint(live: &Value, leads: bool) -> (Router, Arc<Shell>) {
+        let live = live.clone();
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let live = live.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                let body = request.into_body().collect_bytes().await.expect("a body");
+                let answer = if path.ends_with("/tokenreviews") {
+                    let sent: Value = serde_json::from_slice(&body).expect("JSON");
+                    let good = sent["spec"]["token"] == "good";
+                    json!({"metadata": {}, "spec": {}, "status": {"authenticated": good, "audiences": ["ergon"],
+                        "user": {"username": "system:serviceaccount:ns:default", "extra": {
+                            "authentication.kubernetes.io/pod-name": ["run-pod"],
+                            "authentication.kubernetes.io/pod-uid": ["u"]}}}})
+                } else {
+                    assert_eq!(path, "/api/v1/namespaces/ns/pods/run-pod");
+                    live
+                };
+                let body = kube::client::Body::from(answer.to_string().into_bytes());
+                Ok::<_, Infallible>(HttpResponse::new(body))
+            }
+        });
+        let client = Client::new(service, "default");
+        let metrics = Arc::new(Metrics::default());
+        let events = Events::start(client.clone(), "test".to_owned(), Arc::clone(&metrics));
+        let shell =
+            Arc::new(Shell::new(client.clone(), ergon_engine::pod::Platform::default(), events, metrics));
+        let leads = Arc::new(AtomicBool::new(leads));
+        (router(Endpoint { shell: Arc::clone(&shell), identities: Identities::new(client), leads }), shell)
+    }
+
+    async fn post_report(router: &Router, token: Option<&str>, body: impl Into<Body>) -> (u16, String) {
+        let mut request = Request::post("/v1/report");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let response =
+            router.clone().oneshot(request.body(body.into()).expect("a request")).await.expect("an answer");
+        let code = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        (code, String::from_utf8(body.to_vec()).expect("text"))
+    }
+
+    fn body(sequence: u64) -> String {
+        json!({"sequence": sequence, "steps": [], "done": false}).to_string()
+    }
+
+    #[tokio::test]
+    async fn a_report_is_kept_and_wakes_its_run() {
+        let (router, shell) = endpoint(&pod("u", true), true);
+        let (code, answer) = post_report(&router, Some("good"), body(3)).await;
+        assert_eq!((code, answer.as_str()), (200, r#"{"sequence":3,"stop":false}"#));
+        assert_eq!(shell.reports.get("u").map(|report| report.sequence), Some(3));
+        let expected = Key::task_run(ergon_api::Group::Ergon, Name::new("ns", "run"));
+        assert_eq!(shell.queue.try_next(), Some(expected));
+        let (_, answer) = post_report(&router, Some("good"), body(2)).await;
+        assert_eq!(answer, r#"{"sequence":3,"stop":false}"#);
+        assert_eq!(shell.queue.depth(), 0, "an old report wakes nothing");
+    }
+
+    #[tokio::test]
+    async fn an_agent_whose_run_is_over_is_told_to_stop() {
+        let (router, shell) = endpoint(&pod("u", true), true);
+        let run = serde_json::from_value(json!({"apiVersion": "ergon.dev/v1", "kind": "TaskRun",
+            "metadata": {"namespace": "ns", "name": "run", "uid": "r"}, "spec": {},
+            "status": {"conditions": [{"type": "Succeeded", "status": "False"}]}}))
+        .expect("a run");
+        shell.runs(ergon_api::Group::Ergon).task_runs.observe(run);
+        let (code, answer) = post_report(&router, Some("good"), body(1)).await;
+        assert_eq!((code, answer.as_str()), (200, r#"{"sequence":1,"stop":true}"#));
+        assert!(shell.reports.is_empty());
+    }
+
+    #[tokio::test]
+    async fn others_are_refused() {
+        for (live, leads, token, sent, code, says) in [
+            (pod("u", true), true, None, body(1), 401, "no `Authorization"),
+            (pod("u", true), true, Some("bad"), body(1), 401, "not valid for the audience"),
+            (pod("other", true), true, Some("good"), body(1), 403, "`ns/run-pod` is not one"),
+            (pod("u", false), true, Some("good"), body(1), 403, "`ns/run-pod` is not one"),
+            (pod("u", true), false, Some("good"), body(1), 503, "does not lead"),
+            (pod("u", true), true, Some("good"), "{".to_owned(), 400, "no report"),
+            (pod("u", true), true, Some("good"), " ".repeat(REPORT_LIMIT + 1), 413, ""),
+        ] {
+            let (router, shell) = endpoint(&live, leads);
+            let (answered, text) = post_report(&router, token, sent).await;
+            assert_eq!(answered, code, "{text}");
+            assert!(text.contains(says), "{text}");
+            assert!(shell.reports.is_empty());
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Doing what the engine decided. Each action can be done twice with the same end.
+
+use ergon_api::{Group, TaskRun, TaskRunSpecStatus};
+use ergon_engine::Action;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use super::refusal::{self, Refusal};
+use super::task_run::is_owned;
+use super::{Error, FIELD_MANAGER, Key, Shell};
+use crate::cache::Name;
+use crate::trim::{self, Trim};
+
+/// How many children of one run are created side by side.
+const AT_ONCE: usize = 8;
+
+/// How far the actions got.
+#[derive(Debug)]
+pub(super) enum Performed {
+    All,
+    /// There is a pod of this name: ours from an earlier pass, or somebody else's.
+    PodIsThere(Box<Pod>),
+    /// The API server will not create something, and the user must know why.
+    Refused(String),
+    /// The namespace's quota has no room now.
+    OverQuota(String),
+}
+
+impl Shell {
+    /// Does all actions in order; creations of task runs that follow each other are done side by side.
+    pub(super) async fn perform<K>(
+        &self,
+        key: &Key,
+        run: &K,
+        actions: Vec<Action>,
+    ) -> Result<Performed, Error>
+    where
+        K: Resource<DynamicType = Group>,
+    {
+        let mut children = Vec::new();
+        for action in actions {
+            if let Action::CreateTaskRun(child) = action {
+                children.push(*child);
+                continue;
+            }
+            for outcome in [
+                self.create_task_runs(key, run, std::mem::take(&mut children)).await?,
+                self.perform_one(key, run, action).await?,
+            ] {
+                if !matches!(outcome, Performed::All) {
+                    return Ok(outcome);
+                }
+            }
+        }
+        self.create_task_runs(key, run, children).await
+    }
+
+    async fn perform_one<K>(&self, key: &Key, run: &K, action: Action) -> Result<Performed, Error>
+    where
+        K: Resource<DynamicType = Group>,
+    {
+        match action {
+            Action::CreateTaskRun(child) => self.create_task_runs(key, run, vec![*child]).await,
+            Action::CreatePod(pod) => self.create_pod(key, run, &pod).await,
+            Action::CreateClaim(claim) => self.create_claim(key, run, &claim).await,
+            Action::StopTaskRun { name, uid, status, message } => {
+                self.stop_task_run(key, &name, &uid, status, &message).await.map(|()| Performed::All)
+            }
+            Action::EndPod { name, uid, started } => {
+                self.end_pod(key, &name, &uid, started).await.map(|()| Performed::All)
+            }
+            Action::Emit(event) => {
+                self.events.emit(run.object_ref(&key.group), event);
+                Ok(Performed::All)
+            }
+        }
+    }
+
+    async fn create_task_runs<K>(
+        &self,
+        key: &Key,
+        run: &K,
+        children: Vec<TaskRun>,
+    ) -> Result<Performed, Error>
+    where
+        K: Resource<DynamicType = Group>,
+    {
+        stream::iter(children)
+            .map(|child| async move { self.create_task_run(key, run, &child).await })
+            .buffer_unordered(AT_ONCE)
+            .try_fold(Performed::All, |all, one| async move {
+                Ok(if matches!(all, Performed::All) { one } else { all })
+            })
+            .await
+    }
+
+    async fn create_task_run<K: Resource>(
+        &self,
+        key: &Key,
+        run: &K,
+        child: &TaskRun,
+    ) -> Result<Performed, Error> {
+        let api: Api<TaskRun> = Api::namespaced_with(self.client.clone(), &key.name.namespace, &key.group);
+        let created = self.metrics.write("create", TaskRun::KIND, api.create(&creation(), child).await);
+        match created {
+            Ok(created) => {
+                self.take_task_run(key, created);
+                Ok(Performed::All)
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let name = child.name();
+                let found = api
+                    .get_opt(name)
+                    .await
+                    .map_err(|error| Error::api("read", TaskRun::KIND, name, error))?;
+                let uid = run.meta().uid.as_deref().unwrap_or_default();
+                match found {
+                    Some(found) if is_owned(&found, uid) => {
+                        self.take_task_run(key, found);
+                        Ok(Performed::All)
+                    }
+                    Some(found) if is_leaving(&found, &key.name.name) => Err(taken(TaskRun::KIND, name)),
+                    Some(_) => Ok(Performed::Refused(format!(
+                        "TaskRun \"{name}\" exists already and does not belong to this run: delete it, or give the run another name"
+                    ))),
+                    None => Err(taken(TaskRun::KIND, name)),
+                }
+            }
+            Err(error) => refused(run, TaskRun::KIND, child.name(), error),
+        }
+    }
+
+    /// Keeps a child as the API server answered it, and goes on with it at once: the watch will not tell it again.
+    fn take_task_run(&self, key: &Key, mut child: TaskRun) {
+        child.trim();
+        self.queue.add(Key::task_run(key.group, Name::of(&child)));
+        self.runs(key.group).task_runs.written(child);
+    }
+
+    async fn create_pod<K: Resource>(&self, key: &Key, run: &K, pod: &Pod) -> Result<Performed, Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.name.namespace);
+        let name = pod.name_any();
+        match self.metrics.write("create", "Pod", api.create(&creation(), pod).await) {
+            Ok(mut created) => {
+                trim::pod(&mut created);
+                self.pods.written(created);
+                Ok(Performed::All)
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let found =
+                    api.get_opt(&name).await.map_err(|error| Error::api("read", "Pod", &name, error))?;
+                let Some(mut found) = found else { return Err(taken("Pod", &name)) };
+                let uid = run.meta().uid.as_deref().unwrap_or_default();
+                if !is_owned(&found, uid) && is_leaving(&found, &key.name.name) {
+                    return Err(taken("Pod", &name));
+                }
+                trim::pod(&mut found);
+                Ok(Performed::PodIsThere(Box::new(found)))
+            }
+            Err(error) => refused(run, "Pod", &name, error),
+        }
+    }
+
+    async fn create_claim<K: Resource>(
+        &self,
+        key: &Key,
+        run: &K,
+        claim: &PersistentVolumeClaim,
+    ) -> Result<Performed, Error> {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &key.name.namespace);
+        let created = api.create(&creation(), claim).await;
+        match self.metrics.write("create", "PersistentVolumeClaim", created) {
+            Ok(_) => Ok(Performed::All),
+            // Its name follows from the run's UID: it is ours from an earlier pass.
+            Err(kube::Error::Api(status)) if status.code == 409 && status.is_already_exists() => {
+                Ok(Performed::All)
+            }
+            Err(error) => refused(run, "PersistentVolumeClaim", &claim.name_any(), error),
+        }
+    }
+
+    async fn stop_task_run(
+        &self,
+        key: &Key,
+        name: &str,
+        uid: &str,
+        status: TaskRunSpecStatus,
+        message: &str,
+    ) -> Result<(), Error> {
+        let api: Api<TaskRun> = Api::namespaced_with(self.client.clone(), &key.name.namespace, &key.group);
+        let patch = json!({"metadata": {"uid": uid}, "spec": {"status": status, "statusMessage": message}});
+        let outcome = api.patch(name, &patching(), &Patch::Merge(&patch)).await;
+        match self.metrics.write("patch", TaskRun::KIND, outcome) {
+            Ok(stopped) => {
+                self.take_task_run(key, stopped);
+                Ok(())
+            }
+            Err(error) => gone_is_fine("stop", TaskRun::KIND, name, error),
+        }
+    }
+
+    async fn end_pod(&self, key: &Key, name: &str, uid: &str, started: bool) -> Result<(), Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.name.namespace);
+        if !started {
+            let precondition = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+            let params = DeleteParams::default().preconditions(precondition);
+            let outcome = self.metrics.write("delete", "Pod", api.delete(name, &params).await);
+            return outcome.map(|_| ()).or_else(|error| gone_is_fine("delete", "Pod", name, error));
+        }
+        // The one way to end a pod's containers and keep the pod with its logs.
+        let patch = json!({"metadata": {"uid": uid}, "spec": {"activeDeadlineSeconds": 1}});
+        let outcome = api.patch(name, &patching(), &Patch::Merge(&patch)).await;
+        match self.metrics.write("patch", "Pod", outcome) {
+            Ok(mut pod) => {
+                trim::pod(&mut pod);
+                self.pods.written(pod);
+                Ok(())
+            }
+            Err(error) => gone_is_fine("end", "Pod", name, error),
+        }
+    }
+}
+
+fn creation() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() }
+}
+
+fn patching() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() }
+}
+
+fn taken(kind: &'static str, name: &str) -> Error {
+    Error::NameTaken { kind, name: name.to_owned() }
+}
+
+/// An object that somebody else owns and that will be gone soon: it is being deleted, or an earlier run of the same
+/// name owned it and the garbage collector has yet to come.
+fn is_leaving<K: Resource>(object: &K, run: &str) -> bool {
+    let of_namesake = |owner: &OwnerReference| owner.name == run && Group::of(&owner.api_version).is_some();
+    object.meta().deletion_timestamp.is_some()
+        || object.meta().owner_references.iter().flatten().any(of_namesake)
+}
+
+/// An object that is gone, or replaced by another of its name, need not be ended.
+fn gone_is_fine(verb: &'static str, kind: &'static str, name: &str, error: kube::Error) -> Result<(), Error> {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 404 | 409) => Ok(()),
+        error => Err(Error::api(verb, kind, name, error)),
+    }
+}
+
+fn refused<K: Resource>(
+    run: &K,
+    kind: &'static str,
+    name: &str,
+    error: kube::Error,
+) -> Result<Performed, Error> {
+    let kube::Error::Api(status) = error else { return Err(Error::api("create", kind, name, error)) };
+    let created = run.meta().creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let age = Timestamp::now().duration_since(created).as_secs();
+    match refusal::read(&status, age) {
+        Refusal::Final => {
+            Ok(Performed::Refused(format!("{kind} \"{name}\" was refused: {}", status.message)))
+        }
+        Refusal::OverQuota => {
+            Ok(Performed::OverQuota(format!("{kind} \"{name}\" must wait: {}", status.message)))
+        }
+        Refusal::Retry => Err(Error::api("create", kind, name, kube::Error::Api(status))),
+    }
+}

@@ -1,0 +1,70 @@
+//! One pass over a PipelineRun.
+
+use ergon_api::{PipelineRun, TaskRun};
+use ergon_engine::run::{self, Observed};
+use ergon_engine::{Event, EventKind, Library, Outcome};
+use jiff::{SignedDuration, Timestamp};
+use kube::Resource;
+
+use super::perform::Performed;
+use super::{Error, Key, ROUNDS, Shell, is_ours};
+
+const OVER_QUOTA: &str = ergon_api::reasons::task_run::EXCEEDED_RESOURCE_QUOTA;
+/// How long to wait before something that is over its namespace's quota is tried again.
+const QUOTA_RETRY: SignedDuration = SignedDuration::from_secs(10);
+
+impl Shell {
+    /// Reads the PipelineRun and its children, lets the engine decide, does it. Gives the time to come again at.
+    pub(super) async fn reconcile_pipeline_run(&self, key: &Key) -> Result<Option<Timestamp>, Error> {
+        let runs = self.runs(key.group);
+        let Some(run) = runs.pipeline_runs.get(&key.name) else { return Ok(None) };
+        // A run that is going away takes its children with it.
+        if !is_ours(run.spec.managed_by.as_deref())
+            || run.metadata.deletion_timestamp.is_some()
+            || run.is_done()
+        {
+            return Ok(None);
+        }
+        let owned = runs.task_runs.owned_by(run.uid());
+        let children: Vec<&TaskRun> = owned.iter().map(AsRef::as_ref).collect();
+        let mut library = Library::default();
+        let mut needs = Vec::new();
+        for _ in 0..ROUNDS {
+            let observed = Observed { group: key.group, run: &run, children: &children, library: &library };
+            let decision = match run::reconcile(&observed, Timestamp::now()) {
+                Outcome::Decided(decision) => decision,
+                Outcome::Needs(asked) => {
+                    self.look_up(key, &asked, &mut library).await?;
+                    needs = asked;
+                    continue;
+                }
+            };
+            let (status, wake_at) = match self.perform(key, &*run, decision.actions).await? {
+                Performed::OverQuota(message) => {
+                    let event = Event { kind: EventKind::Warning, reason: OVER_QUOTA.to_owned(), message };
+                    self.events.emit(run.object_ref(&key.group), event);
+                    return Ok(Timestamp::now().checked_add(QUOTA_RETRY).ok());
+                }
+                Performed::Refused(message) => {
+                    let decision = run::child_refused(&observed, &message, Timestamp::now());
+                    self.perform(key, &*run, decision.actions).await?;
+                    (decision.status, None)
+                }
+                Performed::All | Performed::PodIsThere(_) => (decision.status, decision.wake_at),
+            };
+            let cache = &runs.pipeline_runs;
+            let written = self.write_status(key, cache, &*run, run.status.as_ref(), &status).await?;
+            if let Some(written) = written.filter(PipelineRun::is_done) {
+                let status = written.status.as_ref();
+                let start = status.and_then(|status| status.start_time.as_ref());
+                let end = status.and_then(|status| status.completion_time.as_ref());
+                let took =
+                    start.zip(end).and_then(|(start, end)| end.0.duration_since(start.0).try_into().ok());
+                self.metrics.ended(PipelineRun::KIND, written.is_successful(), took);
+                return Ok(None);
+            }
+            return Ok(wake_at);
+        }
+        Err(Error::Unsettled(needs))
+    }
+}

@@ -1,0 +1,137 @@
+//! One pass over a TaskRun.
+
+use std::sync::Arc;
+
+use ergon_api::{TaskRun, TaskRunStatus};
+use ergon_engine::task::{self, Observed, PodSeen};
+use ergon_engine::{Library, Need, Outcome};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Resource, ResourceExt};
+
+use super::perform::Performed;
+use super::{Error, Key, ROUNDS, Shell, is_ours};
+use crate::cache::Name;
+use crate::trim;
+
+/// What the API server itself has said of the pod in this pass.
+enum Live {
+    NotAsked,
+    Here(Box<Pod>),
+    Gone,
+}
+
+impl Shell {
+    /// Reads the TaskRun, lets the engine decide, does it. Gives the time to come again at.
+    pub(super) async fn reconcile_task_run(&self, key: &Key) -> Result<Option<Timestamp>, Error> {
+        let Some(run) = self.runs(key.group).task_runs.get(&key.name) else { return Ok(None) };
+        // A run that is going away takes its pod with it.
+        if !is_ours(run.spec.managed_by.as_deref()) || run.metadata.deletion_timestamp.is_some() {
+            return Ok(None);
+        }
+        let pod_name = task::pod_name(&run);
+        let cached = self.pods.get(&Name::new(key.name.namespace.clone(), pod_name.clone()));
+        if run.is_done() {
+            if let Some(pod) = &cached {
+                self.reports.forget(&pod.uid().unwrap_or_default());
+            }
+            return Ok(None);
+        }
+        // A pod that an earlier run of this name left behind is not this run's; creating ours will meet it.
+        let cached = cached.filter(|pod| is_owned(pod.as_ref(), run.uid()));
+        let mut library = Library::default();
+        let mut live = Live::NotAsked;
+        let mut needs = Vec::new();
+        for _ in 0..ROUNDS {
+            let pod = match &live {
+                Live::Here(pod) => Some(pod.as_ref()),
+                Live::Gone => None,
+                Live::NotAsked => cached.as_deref(),
+            };
+            let report = pod.and_then(|pod| self.reports.get(pod.metadata.uid.as_deref()?));
+            let platform = self.platform();
+            let observed = Observed {
+                group: key.group,
+                run: &run,
+                pod: match (pod, &live) {
+                    (Some(pod), _) => PodSeen::Here(pod),
+                    (None, Live::Gone) => PodSeen::Gone,
+                    (None, _) => PodSeen::NotInCache,
+                },
+                report: report.as_deref(),
+                library: &library,
+                platform: &platform,
+            };
+            let decision = match task::reconcile(&observed, Timestamp::now()) {
+                Outcome::Decided(decision) => decision,
+                Outcome::Needs(asked) => {
+                    for need in &asked {
+                        if let Need::Pod(name) = need {
+                            live = self.ask_for_pod(&key.name.namespace, name).await?;
+                        }
+                    }
+                    self.look_up(key, &asked, &mut library).await?;
+                    needs = asked;
+                    continue;
+                }
+            };
+            match self.perform(key, &*run, decision.actions).await? {
+                Performed::All => {
+                    self.write_task_run(key, &run, &decision.status).await?;
+                    return Ok(decision.wake_at);
+                }
+                // Its name is taken: decide again with what is there.
+                Performed::PodIsThere(pod) => live = Live::Here(pod),
+                Performed::Refused(message) => {
+                    let status = task::pod_refused(&run, &message, Timestamp::now());
+                    self.write_task_run(key, &run, &status).await?;
+                    return Ok(None);
+                }
+                Performed::OverQuota(message) => {
+                    let (status, wake_at) = task::pod_waits(&run, &message, Timestamp::now());
+                    self.write_task_run(key, &run, &status).await?;
+                    return Ok(Some(wake_at));
+                }
+            }
+        }
+        Err(Error::Unsettled(needs))
+    }
+
+    async fn ask_for_pod(&self, namespace: &str, name: &str) -> Result<Live, Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pod = api.get_opt(name).await.map_err(|error| Error::api("read", "Pod", name, error))?;
+        Ok(pod.map_or(Live::Gone, |mut pod| {
+            trim::pod(&mut pod);
+            Live::Here(Box::new(pod))
+        }))
+    }
+
+    async fn write_task_run(
+        &self,
+        key: &Key,
+        run: &Arc<TaskRun>,
+        status: &TaskRunStatus,
+    ) -> Result<(), Error> {
+        let cache = &self.runs(key.group).task_runs;
+        let written = self.write_status(key, cache, run, run.status.as_ref(), status).await?;
+        let Some(written) = written else { return Ok(()) };
+        // The watch will not tell its owner: what it delivers is known by now.
+        if let Some(owner) = Key::owner_of(&written) {
+            self.queue.add(owner);
+        }
+        if !written.is_done() {
+            return Ok(());
+        }
+        let status = written.status.as_ref();
+        let start = status.and_then(|status| status.start_time.as_ref());
+        let end = status.and_then(|status| status.completion_time.as_ref());
+        let took = start.zip(end).and_then(|(start, end)| end.0.duration_since(start.0).try_into().ok());
+        self.metrics.ended(TaskRun::KIND, written.is_successful(), took);
+        Ok(())
+    }
+}
+
+/// Whether the object of this UID owns the other.
+pub(super) fn is_owned<K: Resource>(object: &K, uid: &str) -> bool {
+    object.meta().owner_references.iter().flatten().any(|owner| owner.uid == uid)
+}

@@ -1,0 +1,269 @@
+//! Starting the controller, and ending it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use ergon_engine::pod::Platform;
+use ergon_wire::ReportTarget;
+use futures::future::join_all;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch as channel;
+use tracing::{error, info, warn};
+
+use crate::args::{Args, Switch};
+use crate::certificate::{self, CertificateError, Material, Served};
+use crate::events::Events;
+use crate::health::{self, Health};
+use crate::install;
+use crate::lease::Candidate;
+use crate::metrics::Metrics;
+use crate::platform::Version;
+use crate::reports::endpoint::{self, Endpoint};
+use crate::reports::identity::Identities;
+use crate::shell::Shell;
+use crate::{admission, serve, trust, watch};
+
+/// How often the certificate's age is looked at.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_hours(1);
+/// How long work that has begun may take when the controller ends.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the controller does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the kubeconfig cannot be used")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    #[error("no cluster is configured: name a kubeconfig with `--kubeconfig`")]
+    NoCluster(#[from] kube::config::InferConfigError),
+    #[error("the API server cannot be reached")]
+    ApiServer(#[source] kube::Error),
+    #[error("no certificate for webhooks and reports")]
+    Certificate(#[from] CertificateError),
+    #[error("the webhooks cannot be registered")]
+    Register(#[source] kube::Error),
+    #[error("cannot listen on port {port}")]
+    Listen { port: u16, source: std::io::Error },
+    #[error("signals cannot be caught")]
+    Signals(#[source] std::io::Error),
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    #[error("the lease is lost: another replica may lead now")]
+    LeaseLost,
+}
+
+/// Runs the controller until it is told to end (SIGTERM or SIGINT).
+pub async fn run(args: Args) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let client = connect(&args).await?;
+    let info = client.apiserver_version().await.map_err(StartError::ApiServer)?;
+    let version = Version::of(&info).unwrap_or(Version { major: 1, minor: 0 });
+    let serves_tls = !(args.no_reports && args.no_webhooks);
+    let material = if serves_tls {
+        Some(certificate::ensure(&client, &args.namespace, &names(&args)).await?)
+    } else {
+        None
+    };
+    let platform = platform(&args, version, material.as_ref());
+    info!(
+        %version, image = platform.image, image_volumes = platform.image_volumes,
+        reports = platform.report.as_ref().map(|report| report.url.as_str()), "starts"
+    );
+
+    let metrics = Arc::new(Metrics::default());
+    let events = Events::start(client.clone(), args.identity.clone(), Arc::clone(&metrics));
+    let shell = Arc::new(Shell::new(client.clone(), platform, events, metrics));
+    let ready = Arc::new(AtomicBool::new(false));
+    let leads = Arc::new(AtomicBool::new(false));
+    let health = Health { shell: Arc::clone(&shell), ready: Arc::clone(&ready) };
+    let listener = listen(args.http_port).await?;
+    tokio::spawn(serve::plain(listener, health::router(health)));
+    if let Some(material) = material {
+        serve_tls(&args, &shell, &leads, material).await?;
+    }
+
+    let config = version.watcher_config();
+    watch::pods(&shell, config.clone());
+    let mut served = Vec::new();
+    for group in args.groups.iter().copied().collect::<BTreeSet<_>>() {
+        if watch::runs(&shell, group, config.clone()).await.map_err(StartError::ApiServer)? {
+            served.push(group);
+        }
+    }
+    ready.store(true, Ordering::Relaxed);
+
+    let mut candidate = (!args.no_leader_election)
+        .then(|| Candidate::new(client.clone(), &args.namespace, args.identity.clone()));
+    let lead = async {
+        shell.pods.synced().await;
+        for group in &served {
+            shell.runs(*group).task_runs.synced().await;
+            shell.runs(*group).pipeline_runs.synced().await;
+        }
+        if let Some(candidate) = &mut candidate {
+            candidate.lead().await;
+        }
+    };
+    tokio::select! {
+        () = lead => {}
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    }
+    leads.store(true, Ordering::Relaxed);
+    shell.metrics.leader.set(1);
+    shell.enqueue_all();
+    let workers: Vec<_> = (0..args.workers).map(|_| tokio::spawn(Arc::clone(&shell).work())).collect();
+    info!(workers = args.workers, groups = ?served, "works");
+
+    let lost = async {
+        match &mut candidate {
+            Some(candidate) => candidate.keep().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // Everything that is going on is given up by ending at once: another replica may have begun.
+        () = lost => return Err(StartError::LeaseLost),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("ends");
+    leads.store(false, Ordering::Relaxed);
+    shell.queue.close();
+    if tokio::time::timeout(DRAIN, join_all(workers)).await.is_err() {
+        warn!("work that had begun did not end in {} s", DRAIN.as_secs());
+    }
+    if let Some(candidate) = &mut candidate
+        && let Err(error) = candidate.release().await
+    {
+        warn!(%error, "the lease could not be given up; it expires");
+    }
+    Ok(())
+}
+
+async fn connect(args: &Args) -> Result<Client, StartError> {
+    let options = KubeConfigOptions { context: args.context.clone(), ..Default::default() };
+    let mut config = match (&args.kubeconfig, &args.context) {
+        (Some(path), _) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
+        (None, Some(_)) => Config::from_kubeconfig(&options).await?,
+        (None, None) => Config::infer().await?,
+    };
+    // The queue tries again itself, with a bound and in view of what else there is to do.
+    config.default_retry = false;
+    Client::try_from(config).map_err(StartError::ApiServer)
+}
+
+/// The names that the certificate must be for.
+fn names(args: &Args) -> Vec<String> {
+    let service = format!("{}.{}.svc", install::NAME, args.namespace);
+    let mut names = vec![service.clone(), format!("{service}.cluster.local"), "localhost".to_owned()];
+    for url in [&args.report_url, &args.webhook_url].into_iter().flatten() {
+        if let Ok(uri) = url.parse::<http::Uri>()
+            && let Some(host) = uri.host()
+        {
+            names.push(host.trim_matches(['[', ']']).to_owned());
+        }
+    }
+    names
+}
+
+fn platform(args: &Args, version: Version, material: Option<&Material>) -> Platform {
+    let service = format!("https://{}.{}.svc:{}/v1/report", install::NAME, args.namespace, install::TLS_PORT);
+    let target = |material: &Material| ReportTarget {
+        url: args.report_url.clone().unwrap_or(service),
+        ca: material.authority.clone(),
+    };
+    Platform {
+        image: args.image.clone(),
+        image_volumes: match args.image_volumes {
+            Switch::On => true,
+            Switch::Off => false,
+            Switch::Auto => version >= Version::IMAGE_VOLUMES,
+        },
+        report: material.filter(|_| !args.no_reports).map(target),
+    }
+}
+
+/// Serves webhooks and reports, and keeps their certificate.
+async fn serve_tls(
+    args: &Args,
+    shell: &Arc<Shell>,
+    leads: &Arc<AtomicBool>,
+    material: Material,
+) -> Result<(), StartError> {
+    let mut router = Router::new();
+    if !args.no_reports {
+        router = router.merge(endpoint::router(Endpoint {
+            shell: Arc::clone(shell),
+            identities: Identities::new(shell.client.clone()),
+            leads: Arc::clone(leads),
+        }));
+    }
+    if !args.no_webhooks {
+        router = router.merge(admission::router(Arc::clone(&shell.metrics)));
+    }
+    let served = Arc::new(Served::new(&material)?);
+    let listener = listen(args.tls_port).await?;
+    let certificate = Arc::clone(&served);
+    tokio::spawn(async move {
+        if let Err(error) = serve::tls(listener, router, certificate).await {
+            error!(%error, "TLS cannot be set up");
+        }
+    });
+    let (authority, trusted) = channel::channel(Arc::from(material.authority.as_str()));
+    if !args.no_webhooks {
+        match &args.webhook_url {
+            Some(url) => {
+                let (groups, namespace) = (&args.groups, &args.namespace);
+                trust::register(&shell.client, groups, namespace, url, &material.authority)
+                    .await
+                    .map_err(StartError::Register)?;
+            }
+            None => trust::keep(&shell.client, &trusted),
+        }
+    }
+    tokio::spawn(keep_certificate(args.clone(), Arc::clone(shell), served, material, authority));
+    Ok(())
+}
+
+async fn keep_certificate(
+    args: Args,
+    shell: Arc<Shell>,
+    served: Arc<Served>,
+    mut known: Material,
+    authority: channel::Sender<Arc<str>>,
+) {
+    let names = names(&args);
+    loop {
+        tokio::time::sleep(LOOK_AT_CERTIFICATE).await;
+        match certificate::ensure(&shell.client, &args.namespace, &names).await {
+            Ok(material) if material == known => {}
+            Ok(material) => {
+                if let Err(error) = served.replace(&material) {
+                    warn!(%error, "the new certificate cannot be served");
+                    continue;
+                }
+                if material.authority != known.authority {
+                    authority.send_replace(Arc::from(material.authority.as_str()));
+                    shell.set_platform(|platform| {
+                        if let Some(report) = &mut platform.report {
+                            report.ca.clone_from(&material.authority);
+                        }
+                    });
+                }
+                info!("serves a new certificate");
+                known = material;
+            }
+            Err(error) => warn!(%error, "the certificate cannot be looked after"),
+        }
+    }
+}
+
+async fn listen(port: u16) -> Result<tokio::net::TcpListener, StartError> {
+    serve::listen(port).await.map_err(|source| StartError::Listen { port, source })
+}

@@ -1,0 +1,138 @@
+//! Dropping what no decision reads, before an object is kept in memory.
+
+use ergon_api::{PipelineRun, TaskRun};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// kubectl's copy of the whole object.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A kind that is kept in memory.
+pub trait Trim {
+    /// Drops what is not read.
+    fn trim(&mut self);
+}
+
+impl Trim for TaskRun {
+    fn trim(&mut self) {
+        meta(&mut self.metadata);
+        if self.is_done() {
+            // Its pipeline run reads the outcome and the results. Nothing is decided about it again.
+            self.spec.task_spec = None;
+            self.spec.pod_template = None;
+            self.spec.params = Vec::new();
+            self.spec.workspaces = Vec::new();
+            if let Some(status) = &mut self.status {
+                status.task_spec = None;
+                status.steps = Vec::new();
+                status.sidecars = Vec::new();
+                status.retries_status = Vec::new();
+            }
+        }
+    }
+}
+
+impl Trim for PipelineRun {
+    fn trim(&mut self) {
+        meta(&mut self.metadata);
+        if self.is_done() {
+            self.spec.pipeline_spec = None;
+            self.spec.params = Vec::new();
+            self.spec.workspaces = Vec::new();
+            self.spec.task_run_specs = Vec::new();
+            self.spec.task_run_template = None;
+            if let Some(status) = &mut self.status {
+                status.pipeline_spec = None;
+                status.child_references = Vec::new();
+                status.skipped_tasks = Vec::new();
+                status.results = Vec::new();
+            }
+        }
+    }
+}
+
+impl Trim for Pod {
+    fn trim(&mut self) {
+        pod(self);
+    }
+}
+
+/// Of a pod: who it is and belongs to, its containers' names and images, and its status.
+pub fn pod(pod: &mut Pod) {
+    meta(&mut pod.metadata);
+    pod.metadata.annotations = None;
+    let containers = |containers: Vec<Container>| -> Vec<Container> {
+        containers
+            .into_iter()
+            .map(|container| Container { name: container.name, image: container.image, ..Default::default() })
+            .collect()
+    };
+    pod.spec = pod.spec.take().map(|spec| PodSpec {
+        containers: containers(spec.containers),
+        init_containers: spec.init_containers.map(containers),
+        node_name: spec.node_name,
+        active_deadline_seconds: spec.active_deadline_seconds,
+        ..Default::default()
+    });
+}
+
+fn meta(meta: &mut ObjectMeta) {
+    meta.managed_fields = None;
+    meta.self_link = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_keeps_what_decisions_read() {
+        let mut object: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "uid": "u", "labels": {"a": "b"}, "annotations": {"x": "y"},
+                "managedFields": [{"manager": "m"}],
+                "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "n", "uid": "o"}]},
+            "spec": {"containers": [{"name": "step-a", "image": "i", "env": [{"name": "A", "value": "long"}]}],
+                "volumes": [{"name": "v"}]},
+            "status": {"phase": "Running"},
+        }))
+        .expect("a pod");
+        pod(&mut object);
+        assert_eq!(
+            serde_json::to_value(&object).expect("JSON"),
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "p", "uid": "u", "labels": {"a": "b"},
+                    "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "n", "uid": "o"}]},
+                "spec": {"containers": [{"name": "step-a", "image": "i"}]},
+                "status": {"phase": "Running"},
+            })
+        );
+    }
+
+    #[test]
+    fn a_run_keeps_everything_until_it_is_done() {
+        let run = |succeeded: &str| -> TaskRun {
+            serde_json::from_value(json!({
+                "apiVersion": "ergon.dev/v1", "kind": "TaskRun",
+                "metadata": {"name": "r", "annotations": {LAST_APPLIED: "{}", "mine": "1"}},
+                "spec": {"taskSpec": {"steps": [{"name": "a", "image": "i"}]}},
+                "status": {"conditions": [{"type": "Succeeded", "status": succeeded}],
+                    "results": [{"name": "r", "value": "v"}]},
+            }))
+            .expect("a run")
+        };
+        let mut going = run("Unknown");
+        going.trim();
+        assert!(going.spec.task_spec.is_some());
+        assert_eq!(going.metadata.annotations.as_ref().map(std::collections::BTreeMap::len), Some(1));
+        let mut done = run("True");
+        done.trim();
+        assert!(done.spec.task_spec.is_none() && done.is_done() && done.is_successful());
+        assert_eq!(done.status.expect("a status").results.len(), 1);
+    }
+}

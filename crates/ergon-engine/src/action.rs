@@ -1,0 +1,93 @@
+//! Decisions as data: what a shell does next, and what it must find out first.
+
+use std::collections::BTreeMap;
+
+use ergon_api::{PipelineSpec, TaskRun, TaskRunSpecStatus, TaskSpec};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use serde::Serialize;
+
+/// What a reconcile comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome<Status> {
+    Decided(Box<Decision<Status>>),
+    /// Nothing can be decided before the shell has looked these up; it then asks again.
+    Needs(Vec<Need>),
+}
+
+/// What to do, in this order: the actions, then the status (where it differs from the one observed).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision<Status> {
+    pub actions: Vec<Action>,
+    pub status: Status,
+    /// When to decide again even if nothing changes: timeouts are data, not timers.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// One thing to do. Each can be done twice with the same end: names follow from the parent, and a create that finds
+/// its object there already has succeeded if that object's owner is the same.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum Action {
+    CreateTaskRun(Box<TaskRun>),
+    /// Sets `spec.status` and `spec.statusMessage` of a child that is not done.
+    StopTaskRun {
+        name: String,
+        uid: String,
+        status: TaskRunSpecStatus,
+        message: String,
+    },
+    CreatePod(Box<Pod>),
+    /// Ends a pod's containers and keeps the pod with its logs; a pod that never started is deleted.
+    EndPod {
+        name: String,
+        uid: String,
+        started: bool,
+    },
+    CreateClaim(Box<PersistentVolumeClaim>),
+    Emit(Event),
+}
+
+/// An event on the object that was reconciled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    pub kind: EventKind,
+    pub reason: String,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum EventKind {
+    Normal,
+    Warning,
+}
+
+/// Something that a decision depends on and that was not observed yet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// The Task of this name in the run's namespace.
+    Task(String),
+    /// The Pipeline of this name in the run's namespace.
+    Pipeline(String),
+    /// Command and arguments that an image brings, for steps that name none.
+    Image(String),
+    /// Whether the pod is really gone: the cache does not have it, which may only mean that it lags.
+    Pod(String),
+}
+
+/// What a shell has looked up. A key that is absent was not asked for yet.
+#[derive(Debug, Clone, Default)]
+pub struct Library {
+    /// By name; none: there is no such Task.
+    pub tasks: BTreeMap<String, Option<TaskSpec>>,
+    /// By name; none: there is no such Pipeline.
+    pub pipelines: BTreeMap<String, Option<PipelineSpec>>,
+    /// By reference; or why the image's configuration cannot be had.
+    pub images: BTreeMap<String, Result<ImageConfig, String>>,
+}
+
+/// What an image says of the process to start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageConfig {
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+}

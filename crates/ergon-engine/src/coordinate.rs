@@ -1,0 +1,319 @@
+//! What happens inside a pod: from what its steps did to what they are told next.
+//!
+//! The agent in a pod and a run on a laptop drive the same [`PodState`]. It knows nothing of sockets, processes or
+//! clocks: times come in with the events, and a command is data that the shell carries out.
+
+use ergon_wire::{
+    Exit, ExitRecord, Millis, OnError, PodPlan, PodReport, RunCommand, StepPlan, StepReport, StepState,
+    StopReason, TaskPlan,
+};
+
+/// One step of a plan, by the places of its task and of itself, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId {
+    pub task: usize,
+    pub step: usize,
+}
+
+/// What the shell saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The step's shim is there and waits; it may come in any order and long before its turn.
+    Connected { id: StepId },
+    /// The step's command runs.
+    Started { id: StepId, at: Millis },
+    /// The step has ended. Also for a step that could not even connect, such as one without a container.
+    Ended { id: StepId, record: ExitRecord },
+    /// The connection broke and no end was reported: whatever happened, it was no success.
+    Lost { id: StepId, at: Millis },
+    /// End what runs and start nothing more. The first one counts.
+    Stop { reason: StopReason, at: Millis },
+}
+
+/// What the shell does, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Run {
+        id: StepId,
+        command: Box<RunCommand>,
+    },
+    /// The step never runs.
+    Skip {
+        id: StepId,
+    },
+    /// End the step's command, by force once the grace period is over.
+    Stop {
+        id: StepId,
+        reason: StopReason,
+        grace_ms: Millis,
+    },
+    /// Close the connection that was just announced: the step has, or had, another one.
+    Refuse {
+        id: StepId,
+    },
+    /// [`PodState::report`] changed.
+    Report,
+    /// Every step has ended and its shim knows: there is nothing more to wait for.
+    Finished,
+}
+
+/// Where all steps of a pod stand.
+///
+/// Steps of one task run in order, each once the one before has ended well. Tasks do not wait for each other.
+#[derive(Debug, Clone)]
+pub struct PodState {
+    tasks: Vec<Task>,
+    sequence: u64,
+    stopped: bool,
+    finished: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Task {
+    plan: TaskPlan,
+    steps: Vec<Step>,
+    /// No step of this task starts any more.
+    failed: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Step {
+    phase: Phase,
+    link: Link,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    Waiting,
+    /// Told to run; its command may run already.
+    Told,
+    Running {
+        started_at: Millis,
+    },
+    Ended(ExitRecord),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    NotYet,
+    Open,
+    Closed,
+}
+
+impl PodState {
+    /// All steps wait. A plan without steps is finished at once: see [`Self::is_finished`].
+    pub fn new(plan: &PodPlan) -> Self {
+        let tasks = plan.tasks.iter().map(|plan| Task {
+            steps: vec![Step { phase: Phase::Waiting, link: Link::NotYet }; plan.steps.len()],
+            plan: plan.clone(),
+            failed: false,
+        });
+        let mut state = Self { tasks: tasks.collect(), sequence: 0, stopped: false, finished: false };
+        state.finished = state.is_finished();
+        state
+    }
+
+    /// Takes in one event. Events that no longer change anything give no commands.
+    pub fn handle(&mut self, event: Event) -> Vec<Command> {
+        let mut commands = Vec::new();
+        let changed = match event {
+            Event::Connected { id } => self.connected(id, &mut commands),
+            Event::Started { id, at } => self.started(id, at),
+            Event::Ended { id, record } => self.ended(id, record, &mut commands),
+            Event::Lost { id, at } => self.lost(id, at, &mut commands),
+            Event::Stop { reason, at } => self.stop(reason, at, &mut commands),
+        };
+        if changed {
+            self.sequence += 1;
+            commands.push(Command::Report);
+        }
+        if !self.finished && self.is_finished() {
+            self.finished = true;
+            commands.push(Command::Finished);
+        }
+        commands
+    }
+
+    /// The whole state, in the order of the plan.
+    pub fn report(&self) -> PodReport {
+        let steps = self.tasks.iter().flat_map(|task| {
+            task.plan.steps.iter().zip(&task.steps).map(|(plan, step)| StepReport {
+                container: plan.container.clone(),
+                state: match &step.phase {
+                    Phase::Waiting | Phase::Told => StepState::Waiting,
+                    Phase::Running { started_at } => StepState::Running { started_at: *started_at },
+                    Phase::Ended(record) => StepState::Ended { record: record.clone() },
+                },
+            })
+        });
+        PodReport { sequence: self.sequence, steps: steps.collect(), done: self.all(Step::has_ended) }
+    }
+
+    /// Whether every step has ended and every shim knows.
+    pub fn is_finished(&self) -> bool {
+        self.all(|step| step.has_ended() && step.link == Link::Closed)
+    }
+
+    fn all(&self, holds: impl Fn(&Step) -> bool) -> bool {
+        self.tasks.iter().flat_map(|task| &task.steps).all(holds)
+    }
+
+    fn step(&mut self, id: StepId) -> Option<&mut Step> {
+        self.tasks.get_mut(id.task)?.steps.get_mut(id.step)
+    }
+
+    fn connected(&mut self, id: StepId, commands: &mut Vec<Command>) -> bool {
+        match self.step(id) {
+            Some(step) if step.link == Link::NotYet => {
+                step.link = Link::Open;
+                if step.has_ended() {
+                    commands.push(Command::Skip { id });
+                } else {
+                    self.run_next(id.task, commands);
+                }
+            }
+            _ => commands.push(Command::Refuse { id }),
+        }
+        false
+    }
+
+    fn started(&mut self, id: StepId, at: Millis) -> bool {
+        match self.step(id) {
+            Some(Step { phase: phase @ Phase::Told, .. }) => {
+                *phase = Phase::Running { started_at: at };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn ended(&mut self, id: StepId, mut record: ExitRecord, commands: &mut Vec<Command>) -> bool {
+        let Some(step) = self.step(id) else { return false };
+        step.link = Link::Closed;
+        // What was never told to run did not succeed, whoever says so.
+        if matches!(step.phase, Phase::Waiting) && !matches!(record.exit, Exit::NotStarted { .. }) {
+            record.exit = match record.exit {
+                exit @ Exit::Interrupted { .. } => exit,
+                _ => Exit::Interrupted { message: "its shim ended before it was told to run".to_owned() },
+            };
+        }
+        self.end(id, record, commands)
+    }
+
+    fn lost(&mut self, id: StepId, at: Millis, commands: &mut Vec<Command>) -> bool {
+        let Some(step) = self.step(id) else { return false };
+        step.link = Link::Closed;
+        let (started_at, message) = match step.phase {
+            Phase::Waiting => (None, "its container ended before its turn came"),
+            Phase::Told => (None, "its container ended before its command was known to have started"),
+            Phase::Running { started_at } => {
+                (Some(started_at), "its container ended before the end of its command was reported")
+            }
+            Phase::Ended(_) => return false,
+        };
+        let exit = Exit::Interrupted { message: message.to_owned() };
+        self.end(id, ExitRecord { started_at, ..record(exit, at) }, commands)
+    }
+
+    fn stop(&mut self, reason: StopReason, at: Millis, commands: &mut Vec<Command>) -> bool {
+        if std::mem::replace(&mut self.stopped, true) {
+            return false;
+        }
+        let mut changed = false;
+        for at_task in 0..self.tasks.len() {
+            let task = &self.tasks[at_task];
+            for (at_step, (step, plan)) in task.steps.iter().zip(&task.plan.steps).enumerate() {
+                if matches!(step.phase, Phase::Told | Phase::Running { .. }) {
+                    let id = StepId { task: at_task, step: at_step };
+                    commands.push(Command::Stop { id, reason, grace_ms: plan.grace_ms });
+                }
+            }
+            changed |= self.skip_waiting(at_task, at, commands);
+        }
+        changed
+    }
+
+    /// Puts down how a step ended, and lets its task go on or fail.
+    fn end(&mut self, id: StepId, record: ExitRecord, commands: &mut Vec<Command>) -> bool {
+        let Some(task) = self.tasks.get_mut(id.task) else { return false };
+        let (Some(step), Some(plan)) = (task.steps.get_mut(id.step), task.plan.steps.get(id.step)) else {
+            return false;
+        };
+        if step.has_ended() {
+            return false;
+        }
+        let goes_on = goes_on(plan, &record);
+        let at = record.finished_at;
+        step.phase = Phase::Ended(record);
+        if goes_on {
+            self.run_next(id.task, commands);
+        } else {
+            self.skip_waiting(id.task, at, commands);
+        }
+        true
+    }
+
+    /// Runs the first step that has not ended, if it waits and all before it ended well.
+    fn run_next(&mut self, task: usize, commands: &mut Vec<Command>) {
+        let at_task = task;
+        let task = &mut self.tasks[at_task];
+        if task.failed || self.stopped {
+            return;
+        }
+        let Some(at_step) = task.steps.iter().position(|step| !step.has_ended()) else { return };
+        let step = &mut task.steps[at_step];
+        if matches!(step.phase, Phase::Waiting) && step.link == Link::Open {
+            step.phase = Phase::Told;
+            let command =
+                RunCommand { step: task.plan.steps[at_step].clone(), results: task.plan.results.clone() };
+            let id = StepId { task: at_task, step: at_step };
+            commands.push(Command::Run { id, command: Box::new(command) });
+        }
+    }
+
+    /// Ends the task: what still waits never runs. Shims that connect later are told then.
+    fn skip_waiting(&mut self, task: usize, at: Millis, commands: &mut Vec<Command>) -> bool {
+        let at_task = task;
+        let task = &mut self.tasks[at_task];
+        task.failed = true;
+        let mut changed = false;
+        for (at_step, step) in task.steps.iter_mut().enumerate() {
+            if matches!(step.phase, Phase::Waiting) {
+                step.phase = Phase::Ended(record(Exit::Skipped, at));
+                changed = true;
+                if step.link == Link::Open {
+                    commands.push(Command::Skip { id: StepId { task: at_task, step: at_step } });
+                }
+            }
+        }
+        changed
+    }
+}
+
+impl Step {
+    fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+}
+
+/// Whether the next step may run. `onError: continue` forgives an exit code alone, as Tekton has it: a step that
+/// timed out, could not start, or whose results could not be taken fails its task all the same.
+fn goes_on(plan: &StepPlan, record: &ExitRecord) -> bool {
+    let forgiven = plan.on_error == OnError::Continue && matches!(record.exit, Exit::Exited { .. });
+    record.results_error.is_none() && (record.exit.is_success() || forgiven)
+}
+
+fn record(exit: Exit, finished_at: Millis) -> ExitRecord {
+    ExitRecord {
+        exit,
+        started_at: None,
+        finished_at,
+        cpu_ms: 0,
+        memory_peak_kib: 0,
+        results: Vec::new(),
+        results_error: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

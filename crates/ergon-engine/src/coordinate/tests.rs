@@ -1,0 +1,426 @@
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use ergon_wire::PLAN_VERSION;
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+use super::*;
+
+fn plan(tasks: &[&[OnError]]) -> PodPlan {
+    let step = |task: usize, at: usize, on_error: OnError| StepPlan {
+        container: format!("step-{task}-{at}"),
+        argv: vec!["true".to_owned()],
+        script: None,
+        working_dir: None,
+        on_error,
+        timeout_ms: None,
+        results_dir: "/tekton/results".to_owned(),
+        step_dir: format!("/tekton/steps/step-{task}-{at}"),
+        message_limit: 4096,
+        result_limit: 1 << 20,
+        grace_ms: 1000,
+    };
+    let tasks = tasks.iter().enumerate().map(|(task, steps)| TaskPlan {
+        name: format!("task-{task}"),
+        steps: steps.iter().enumerate().map(|(at, on_error)| step(task, at, *on_error)).collect(),
+        results: vec!["digest".to_owned()],
+    });
+    PodPlan { version: PLAN_VERSION, tasks: tasks.collect(), report: None }
+}
+
+const fn id(step: usize) -> StepId {
+    StepId { task: 0, step }
+}
+
+fn exited(code: i32) -> Exit {
+    Exit::Exited { code }
+}
+
+/// Plays lines such as `connect 0`, `start 0`, `end 0 3` (an exit code or another end), `lost 0`, `stop`, and shows
+/// what each of them leads to; at the end the states.
+fn check(on_errors: &[OnError], events: &str, expected: &Expect) {
+    let mut state = PodState::new(&plan(&[on_errors]));
+    let mut log = String::new();
+    for (at, line) in events.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
+        let at = i64::try_from(at).unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        let step = || id(words[1].parse().unwrap());
+        let event = match words[0] {
+            "connect" => Event::Connected { id: step() },
+            "start" => Event::Started { id: step(), at },
+            "lost" => Event::Lost { id: step(), at },
+            "stop" => Event::Stop { reason: StopReason::Cancelled, at },
+            "end" => {
+                let exit = match words[2] {
+                    "timeout" => Exit::TimedOut,
+                    "cancelled" => Exit::Cancelled,
+                    "skipped" => Exit::Skipped,
+                    "oom" => Exit::Signaled { signal: 9 },
+                    "missing" => Exit::NotStarted { message: "no bash".to_owned() },
+                    "results" => exited(0),
+                    code => exited(code.parse().unwrap()),
+                };
+                let results_error = (words[2] == "results").then(|| "too large".to_owned());
+                Event::Ended { id: step(), record: ExitRecord { results_error, ..record(exit, at) } }
+            }
+            other => panic!("no such event: {other}"),
+        };
+        writeln!(log, "{line:<12} -> {}", show(&state.handle(event))).unwrap();
+    }
+    let report = state.report();
+    for step in &report.steps {
+        let shown = match &step.state {
+            StepState::Waiting => "waiting".to_owned(),
+            StepState::Running { started_at } => format!("running since {started_at}"),
+            StepState::Ended { record } => format!("{:?} at {}", record.exit, record.finished_at),
+        };
+        writeln!(log, "{}: {shown}", step.container).unwrap();
+    }
+    writeln!(log, "sequence {}, done {}, finished {}", report.sequence, report.done, state.is_finished())
+        .unwrap();
+    expected.assert_eq(&log);
+}
+
+fn show(commands: &[Command]) -> String {
+    let words = commands.iter().map(|command| match command {
+        Command::Run { id, command } => {
+            assert_eq!(command.step.container, format!("step-{}-{}", id.task, id.step));
+            assert_eq!(command.results, ["digest"]);
+            format!("run {}", id.step)
+        }
+        Command::Skip { id } => format!("skip {}", id.step),
+        Command::Stop { id, grace_ms, .. } => format!("stop {} ({grace_ms} ms)", id.step),
+        Command::Refuse { id } => format!("refuse {}", id.step),
+        Command::Report => "report".to_owned(),
+        Command::Finished => "finished".to_owned(),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+const STOP: OnError = OnError::StopAndFail;
+const CONTINUE: OnError = OnError::Continue;
+
+#[test]
+fn steps_run_in_order_however_they_connect() {
+    check(
+        &[STOP, STOP],
+        "connect 1
+         connect 0
+         start 0
+         end 0 0
+         start 1
+         end 1 0",
+        &expect![[r#"
+            connect 1    -> 
+            connect 0    -> run 0
+            start 0      -> report
+            end 0 0      -> run 1, report
+            start 1      -> report
+            end 1 0      -> report, finished
+            step-0-0: Exited { code: 0 } at 3
+            step-0-1: Exited { code: 0 } at 5
+            sequence 4, done true, finished true
+        "#]],
+    );
+}
+
+#[test]
+fn a_step_that_connects_late_runs_then() {
+    check(
+        &[STOP, STOP],
+        "connect 0
+         start 0
+         end 0 0
+         connect 1
+         start 1",
+        &expect![[r#"
+            connect 0    -> run 0
+            start 0      -> report
+            end 0 0      -> report
+            connect 1    -> run 1
+            start 1      -> report
+            step-0-0: Exited { code: 0 } at 2
+            step-0-1: running since 4
+            sequence 3, done false, finished false
+        "#]],
+    );
+}
+
+#[test]
+fn after_a_failure_the_rest_is_skipped_and_late_shims_are_told() {
+    check(
+        &[STOP, STOP, STOP],
+        "connect 0
+         connect 1
+         start 0
+         end 0 3
+         end 1 skipped
+         connect 2
+         end 2 skipped",
+        &expect![[r#"
+            connect 0    -> run 0
+            connect 1    -> 
+            start 0      -> report
+            end 0 3      -> skip 1, report
+            end 1 skipped -> 
+            connect 2    -> skip 2
+            end 2 skipped -> finished
+            step-0-0: Exited { code: 3 } at 3
+            step-0-1: Skipped at 3
+            step-0-2: Skipped at 3
+            sequence 2, done true, finished true
+        "#]],
+    );
+}
+
+#[test]
+fn continue_forgives_an_exit_code_and_nothing_else() {
+    let next_runs = |end: &str| {
+        let mut state = PodState::new(&plan(&[&[CONTINUE, STOP]]));
+        state.handle(Event::Connected { id: id(0) });
+        state.handle(Event::Connected { id: id(1) });
+        let (exit, results_error) = match end {
+            "timeout" => (Exit::TimedOut, None),
+            "signal" => (Exit::Signaled { signal: 9 }, None),
+            "missing" => (Exit::NotStarted { message: String::new() }, None),
+            "interrupted" => (Exit::Interrupted { message: String::new() }, None),
+            "results" => (exited(0), Some("too large".to_owned())),
+            code => (exited(code.parse().unwrap()), None),
+        };
+        let commands =
+            state.handle(Event::Ended { id: id(0), record: ExitRecord { results_error, ..record(exit, 1) } });
+        matches!(commands.first(), Some(Command::Run { .. }))
+    };
+    for (end, expected) in [
+        ("0", true),
+        ("7", true),
+        ("timeout", false),
+        ("signal", false),
+        ("missing", false),
+        ("interrupted", false),
+        ("results", false),
+    ] {
+        assert_eq!(next_runs(end), expected, "{end}");
+    }
+}
+
+#[test]
+fn a_second_connection_is_refused_even_after_the_first_broke() {
+    check(
+        &[STOP, STOP],
+        "connect 0
+         connect 0
+         start 0
+         lost 0
+         connect 0
+         connect 5
+         connect 1
+         lost 1",
+        &expect![[r#"
+            connect 0    -> run 0
+            connect 0    -> refuse 0
+            start 0      -> report
+            lost 0       -> report
+            connect 0    -> refuse 0
+            connect 5    -> refuse 5
+            connect 1    -> skip 1
+            lost 1       -> finished
+            step-0-0: Interrupted { message: "its container ended before the end of its command was reported" } at 3
+            step-0-1: Skipped at 3
+            sequence 2, done true, finished true
+        "#]],
+    );
+}
+
+#[test]
+fn a_shim_that_dies_before_its_turn_fails_the_task_but_not_what_runs() {
+    check(
+        &[STOP, STOP, STOP],
+        "connect 0
+         start 0
+         connect 2
+         lost 2
+         connect 1
+         end 0 0
+         end 1 skipped",
+        &expect![[r#"
+            connect 0    -> run 0
+            start 0      -> report
+            connect 2    -> 
+            lost 2       -> report
+            connect 1    -> skip 1
+            end 0 0      -> report
+            end 1 skipped -> finished
+            step-0-0: Exited { code: 0 } at 5
+            step-0-1: Skipped at 3
+            step-0-2: Interrupted { message: "its container ended before its turn came" } at 3
+            sequence 3, done true, finished true
+        "#]],
+    );
+}
+
+#[test]
+fn a_success_that_nobody_asked_for_is_none() {
+    check(
+        &[STOP, STOP],
+        "connect 1
+         end 1 0
+         start 1",
+        &expect![[r#"
+            connect 1    -> 
+            end 1 0      -> report
+            start 1      -> 
+            step-0-0: Skipped at 1
+            step-0-1: Interrupted { message: "its shim ended before it was told to run" } at 1
+            sequence 1, done true, finished false
+        "#]],
+    );
+}
+
+#[test]
+fn stop_ends_what_runs_and_starts_nothing() {
+    check(
+        &[STOP, STOP, STOP],
+        "connect 0
+         connect 1
+         stop
+         stop
+         end 0 cancelled
+         end 1 skipped
+         connect 2
+         end 2 skipped",
+        &expect![[r#"
+            connect 0    -> run 0
+            connect 1    -> 
+            stop         -> stop 0 (1000 ms), skip 1, report
+            stop         -> 
+            end 0 cancelled -> report
+            end 1 skipped -> 
+            connect 2    -> skip 2
+            end 2 skipped -> finished
+            step-0-0: Cancelled at 4
+            step-0-1: Skipped at 2
+            step-0-2: Skipped at 2
+            sequence 2, done true, finished true
+        "#]],
+    );
+}
+
+#[test]
+fn tasks_of_one_pod_do_not_wait_for_each_other_and_nothing_is_finished_at_once() {
+    let mut state = PodState::new(&plan(&[&[STOP, STOP], &[STOP]]));
+    let other = StepId { task: 1, step: 0 };
+    assert_eq!(show(&state.handle(Event::Connected { id: other })), "run 0");
+    assert_eq!(show(&state.handle(Event::Connected { id: id(0) })), "run 0");
+    let failed = Event::Ended { id: id(0), record: record(exited(1), 1) };
+    assert_eq!(show(&state.handle(failed)), "report");
+    assert!(!state.report().done);
+    let ended = Event::Ended { id: other, record: record(exited(0), 2) };
+    assert_eq!(show(&state.handle(ended)), "report");
+    assert!(state.report().done && !state.is_finished(), "one shim must still be told");
+
+    assert!(PodState::new(&plan(&[])).is_finished());
+}
+
+/// One shim as the world has it: what it does next is up to the interleaving.
+#[derive(Clone, Copy, PartialEq)]
+enum Shim {
+    Absent,
+    Idle,
+    Told,
+    Running,
+    Skipped,
+    Gone,
+}
+
+proptest! {
+    /// Any order of connecting, starting, ending, dying and one stop: no step runs before the one ahead of it ended
+    /// well, none after a failed one or a stop, and once all shims have had their say, the pod is finished.
+    #[test]
+    fn any_interleaving_is_safe_and_ends(
+        on_errors in prop::collection::vec(any::<bool>(), 1..6),
+        choices in prop::collection::vec((any::<u16>(), 0..10u8), 0..80),
+        stop_at in prop::option::of(0..80usize),
+    ) {
+        let on_errors: Vec<OnError> =
+            on_errors.iter().map(|go_on| if *go_on { CONTINUE } else { STOP }).collect();
+        let mut state = PodState::new(&plan(&[&on_errors]));
+        let mut shims = vec![Shim::Absent; on_errors.len()];
+        let mut ends: BTreeMap<usize, ExitRecord> = BTreeMap::new();
+        let mut stopped = false;
+        let mut finished = 0;
+        let mut sequence = 0;
+        // The choices first; then each shim is taken through what is left for it.
+        let rest = (0..8 * on_errors.len()).map(|at| (u16::try_from(at).unwrap(), 0));
+        for (turn, (pick, fate)) in choices.into_iter().chain(rest).enumerate() {
+            let at = i64::try_from(turn).unwrap();
+            let step = usize::from(pick) % shims.len();
+            let event = if stop_at == Some(turn) {
+                stopped = true;
+                Event::Stop { reason: StopReason::Cancelled, at }
+            } else {
+                let end = |exit: Exit| Event::Ended { id: id(step), record: record(exit, at) };
+                let (next, event) = match (shims[step], fate) {
+                    (Shim::Gone, _) => continue,
+                    (Shim::Absent, _) => (Shim::Idle, Event::Connected { id: id(step) }),
+                    (_, 9) => (Shim::Gone, Event::Lost { id: id(step), at }),
+                    (Shim::Idle, _) => continue,
+                    (Shim::Told, 8) => (Shim::Gone, end(Exit::NotStarted { message: String::new() })),
+                    (Shim::Told, _) => (Shim::Running, Event::Started { id: id(step), at }),
+                    (Shim::Running, 8) => (Shim::Gone, end(Exit::TimedOut)),
+                    (Shim::Running, code) => (Shim::Gone, end(exited(i32::from(code) % 2))),
+                    (Shim::Skipped, _) => (Shim::Gone, end(Exit::Skipped)),
+                };
+                shims[step] = next;
+                if let Event::Ended { record, .. } = &event {
+                    ends.insert(step, record.clone());
+                } else if let Event::Lost { .. } = &event {
+                    ends.insert(step, record(Exit::Interrupted { message: String::new() }, at));
+                }
+                event
+            };
+            for command in state.handle(event) {
+                match command {
+                    Command::Run { id: StepId { step, .. }, .. } => {
+                        prop_assert!(!stopped, "step {step} runs after the stop");
+                        prop_assert!(shims[step] == Shim::Idle);
+                        shims[step] = Shim::Told;
+                        for before in 0..step {
+                            let record = ends.get(&before);
+                            let well = record.is_some_and(|record| match record.exit {
+                                Exit::Exited { code } => code == 0 || on_errors[before] == CONTINUE,
+                                _ => false,
+                            });
+                            prop_assert!(well, "step {step} runs, but {before} ended as {record:?}");
+                        }
+                    }
+                    Command::Skip { id: StepId { step, .. } } => {
+                        prop_assert!(shims[step] == Shim::Idle);
+                        shims[step] = Shim::Skipped;
+                    }
+                    Command::Stop { id: StepId { step, .. }, .. } => {
+                        prop_assert!(matches!(shims[step], Shim::Told | Shim::Running));
+                    }
+                    Command::Refuse { .. } => prop_assert!(false, "nobody connected twice"),
+                    Command::Report => {
+                        let report = state.report();
+                        prop_assert!(report.sequence > sequence);
+                        sequence = report.sequence;
+                    }
+                    Command::Finished => finished += 1,
+                }
+            }
+        }
+        prop_assert!(state.is_finished() && finished == 1);
+        let report = state.report();
+        prop_assert!(report.done);
+        prop_assert_eq!(report.sequence, sequence);
+        for (step, shown) in report.steps.iter().enumerate() {
+            let StepState::Ended { record } = &shown.state else { panic!("{shown:?}") };
+            if record.exit.is_success() {
+                prop_assert!(ends.get(&step).is_some_and(|record| record.exit.is_success()));
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! `$(…)` references: finding them, looking them up, putting values in their place.
+//!
+//! The rules are Tekton's: an unknown reference stays as it is, nothing is escaped, a whole array (`[*]`) that stands
+//! alone as a list item becomes many items. One difference, on purpose: a value that was put in is never scanned
+//! again, so a parameter cannot bring references of its own.
+
+mod parse;
+mod scope;
+mod substitute;
+
+pub use parse::{Reference, Tail, references};
+pub use scope::Scope;
+pub use substitute::{expand, expand_items, expand_json, expand_object, expand_value, json_references};

@@ -1,0 +1,51 @@
+//! What references may name where they stand.
+
+use std::collections::BTreeMap;
+
+use ergon_api::ParamValue;
+
+use super::{Reference, Tail};
+
+/// Names and their values. Looking up a name that is not there gives none, and the reference stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    values: BTreeMap<Vec<String>, ParamValue>,
+}
+
+impl Scope {
+    /// Adds or replaces one value. The path's segments are names, such as `["params", "version"]`.
+    pub fn set(&mut self, path: &[&str], value: impl Into<ParamValue>) -> &mut Self {
+        self.values.insert(path.iter().map(|&segment| segment.to_owned()).collect(), value.into());
+        self
+    }
+
+    /// The value that a reference names: the value at its path, an object's key, or an array's item.
+    pub fn get(&self, reference: &Reference) -> Option<ParamValue> {
+        let value = if let Some(value) = self.values.get(&reference.path) {
+            value.clone()
+        } else {
+            let (key, parent) = reference.path.split_last()?;
+            let ParamValue::Object(object) = self.values.get(parent)? else { return None };
+            ParamValue::String(object.get(key)?.clone())
+        };
+        match (reference.tail, value) {
+            (Tail::None, value) => Some(value),
+            (Tail::Index(index), ParamValue::Array(items)) => {
+                items.into_iter().nth(index).map(ParamValue::String)
+            }
+            (Tail::Star, value @ (ParamValue::Array(_) | ParamValue::Object(_))) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Takes one value out, so that references to it stay as they are.
+    pub fn remove(&mut self, path: &[&str]) {
+        self.values.remove(&path.iter().map(|&segment| segment.to_owned()).collect::<Vec<_>>());
+    }
+
+    /// All of another scope's names, replacing those that are here already.
+    pub fn extend(&mut self, other: &Scope) -> &mut Self {
+        self.values.extend(other.values.iter().map(|(path, value)| (path.clone(), value.clone())));
+        self
+    }
+}

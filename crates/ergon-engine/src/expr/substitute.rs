@@ -1,0 +1,215 @@
+//! Putting values in the place of references.
+
+use ergon_api::ParamValue;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::parse::{Piece, pieces};
+use super::{Reference, Scope, Tail, references};
+
+/// Replaces the references in a text by their values; those that are unknown, or no text, stay as they are.
+pub fn expand(text: &str, scope: &Scope) -> String {
+    let mut expanded = String::with_capacity(text.len());
+    for piece in pieces(text) {
+        match piece {
+            Piece::Text(text) => expanded.push_str(text),
+            Piece::Reference { source, reference } => match scope.get(&reference) {
+                Some(ParamValue::String(value)) => expanded.push_str(&value),
+                // A whole array or object inside a text is its JSON, as Tekton has it for an `[*]` in a string.
+                Some(value) if reference.tail == Tail::Star => {
+                    expanded.push_str(&serde_json::to_string(&value).unwrap_or_default());
+                }
+                _ => expanded.push_str(source),
+            },
+        }
+    }
+    expanded
+}
+
+/// Replaces the references in one item of a list: an array that stands alone becomes as many items as it has.
+pub fn expand_items(text: &str, scope: &Scope) -> Vec<String> {
+    match lone(text, scope) {
+        Some(ParamValue::Array(items)) => items,
+        _ => vec![expand(text, scope)],
+    }
+}
+
+/// Replaces the references in a parameter's value: a reference that stands alone brings its value's type with it.
+pub fn expand_value(value: &ParamValue, scope: &Scope) -> ParamValue {
+    match value {
+        ParamValue::String(text) => {
+            lone(text, scope).unwrap_or_else(|| ParamValue::String(expand(text, scope)))
+        }
+        ParamValue::Array(items) => {
+            ParamValue::Array(items.iter().flat_map(|item| expand_items(item, scope)).collect())
+        }
+        ParamValue::Object(object) => {
+            ParamValue::Object(object.iter().map(|(key, text)| (key.clone(), expand(text, scope))).collect())
+        }
+    }
+}
+
+/// Replaces the references in every text of a JSON value; keys are left alone.
+pub fn expand_json(value: &mut Value, scope: &Scope) {
+    match value {
+        Value::String(text) if text.contains("$(") => *text = expand(text, scope),
+        Value::Array(items) => {
+            let splices = |item: &Value| item.as_str().is_some_and(|text| text.contains("$("));
+            if items.iter().any(splices) {
+                *items = std::mem::take(items)
+                    .into_iter()
+                    .flat_map(|item| match item {
+                        Value::String(text) => {
+                            expand_items(&text, scope).into_iter().map(Value::String).collect()
+                        }
+                        other => vec![other],
+                    })
+                    .collect();
+            }
+            for item in items {
+                if !item.is_string() {
+                    expand_json(item, scope);
+                }
+            }
+        }
+        Value::Object(fields) => {
+            for field in fields.values_mut() {
+                expand_json(field, scope);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Replaces the references in every text of an object of ours or of Kubernetes.
+///
+/// # Errors
+/// The decoder's, where a value does not fit its field once it is put in.
+pub fn expand_object<T: Serialize + DeserializeOwned>(
+    object: &T,
+    scope: &Scope,
+) -> Result<T, serde_json::Error> {
+    let mut value = serde_json::to_value(object)?;
+    expand_json(&mut value, scope);
+    serde_json::from_value(value)
+}
+
+/// All references in the texts of a JSON value, each with the path of the field it stands in.
+pub fn json_references(value: &Value) -> Vec<(String, Reference)> {
+    fn walk(value: &Value, path: &str, found: &mut Vec<(String, Reference)>) {
+        match value {
+            Value::String(text) => {
+                found.extend(references(text).into_iter().map(|reference| (path.to_owned(), reference)));
+            }
+            Value::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    walk(item, &format!("{path}[{at}]"), found);
+                }
+            }
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    let dot = if path.is_empty() { "" } else { "." };
+                    walk(field, &format!("{path}{dot}{name}"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    walk(value, "", &mut found);
+    found
+}
+
+/// The value of a text that is nothing but one known reference to an array or an object, or to a text.
+fn lone(text: &str, scope: &Scope) -> Option<ParamValue> {
+    match pieces(text).as_slice() {
+        [Piece::Reference { reference, .. }] => scope.get(reference),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scope() -> Scope {
+        let mut scope = Scope::default();
+        scope
+            .set(&["params", "a"], ParamValue::String("A".into()))
+            .set(&["params", "x.y"], ParamValue::String("dotted".into()))
+            .set(&["params", "evil"], ParamValue::String("$(params.a)".into()))
+            .set(&["params", "list"], ParamValue::Array(vec!["1".into(), "2 3".into()]))
+            .set(&["params", "object"], ParamValue::Object(BTreeMap::from([("key".into(), "value".into())])));
+        scope
+    }
+
+    #[test]
+    fn texts() {
+        for (text, expected) in [
+            ("", ""),
+            ("plain $HOME ${X} $$ $(date)", "plain $HOME ${X} $$ $(date)"),
+            ("<$(params.a)>", "<A>"),
+            ("$(params['a'])$(params[\"a\"])", "AA"),
+            ("$(params[\"x.y\"])", "dotted"),
+            ("$(params.unknown)", "$(params.unknown)"),
+            ("$(params.list[1])", "2 3"),
+            ("$(params.list[2])", "$(params.list[2])"),
+            ("$(params.object.key)", "value"),
+            ("$(params.object.nokey)", "$(params.object.nokey)"),
+            ("$(params.evil)", "$(params.a)"),
+            ("all: $(params.list[*])", r#"all: ["1","2 3"]"#),
+            ("$(params.list)", "$(params.list)"),
+            ("$$(params.a)", "$A"),
+        ] {
+            assert_eq!(expand(text, &scope()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn items_and_values_keep_their_types() {
+        assert_eq!(expand_items("$(params.list[*])", &scope()), ["1", "2 3"]);
+        assert_eq!(expand_items("$(params.list)", &scope()), ["1", "2 3"]);
+        assert_eq!(expand_items("-$(params.a)", &scope()), ["-A"]);
+        let value = |text: &str| expand_value(&ParamValue::String(text.into()), &scope());
+        assert_eq!(value("$(params.list[*])"), ParamValue::Array(vec!["1".into(), "2 3".into()]));
+        assert!(matches!(value("$(params.object[*])"), ParamValue::Object(_)));
+        assert_eq!(value("$(params.list[0])"), ParamValue::String("1".into()));
+        let list = ParamValue::Array(vec!["0".into(), "$(params.list[*])".into()]);
+        assert_eq!(
+            expand_value(&list, &scope()),
+            ParamValue::Array(vec!["0".into(), "1".into(), "2 3".into()])
+        );
+    }
+
+    #[test]
+    fn json_is_walked_and_lists_are_spliced() {
+        let mut value = serde_json::json!({
+            "args": ["x", "$(params.list[*])", "$(params.a)"], "env": [{"name": "N", "value": "$(params.a)"}], "n": 1
+        });
+        expand_json(&mut value, &scope());
+        assert_eq!(
+            value,
+            serde_json::json!({"args": ["x", "1", "2 3", "A"], "env": [{"name": "N", "value": "A"}], "n": 1})
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_without_references_stays(text in "\\PC*") {
+            prop_assume!(references(&text).is_empty());
+            prop_assert_eq!(expand(&text, &scope()), text);
+        }
+
+        #[test]
+        fn any_value_arrives_as_it_is(value in "\\PC*", before in "[a-z ]*", after in "[a-z ]*") {
+            let mut scope = Scope::default();
+            scope.set(&["params", "v"], ParamValue::String(value.clone()));
+            let text = format!("{before}$(params.v){after}");
+            prop_assert_eq!(expand(&text, &scope), format!("{before}{value}{after}"));
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Labels that tools select by, on task runs and pods.
+
+use std::collections::BTreeMap;
+
+use ergon_api::{Group, TaskRun};
+
+/// The label that names who made an object; other controllers of the field select by it.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// The annotation on a task run whose failure its pipeline ignores.
+pub const ON_ERROR: &str = "pipeline.tekton.dev/pipeline-task-on-error";
+
+/// Whether the run's pipeline goes on when it fails.
+pub fn failure_is_ignored(run: &TaskRun) -> bool {
+    let annotations = run.metadata.annotations.as_ref();
+    annotations.and_then(|annotations| annotations.get(ON_ERROR)).is_some_and(|value| value == "continue")
+}
+
+/// The labels of a task run's pod: the run's own, and those that name the run and its Task.
+pub fn task_run(group: Group, run: &TaskRun, task: &str) -> BTreeMap<String, String> {
+    let mut labels: BTreeMap<String, String> = run.metadata.labels.clone().unwrap_or_default();
+    labels.insert(MANAGED_BY.to_owned(), group.managed_by().to_owned());
+    labels.insert(group.label("taskRun"), run.name().to_owned());
+    labels.insert(group.label("taskRunUID"), run.uid().to_owned());
+    if run.spec.task_ref.is_some() {
+        labels.insert(group.label("task"), task.to_owned());
+    }
+    labels
+}
+
+/// Annotations to hand down to children: not kubectl's copy of the whole object.
+pub fn without_client_annotations(mut annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    annotations
+}

@@ -1,0 +1,42 @@
+//! A task run's pod and the plan that its agent carries out.
+//!
+//! No init containers where the cluster has image volumes, no polling, one agent that decides inside the pod; all
+//! steps' containers start at once and wait for their turn in the shim.
+
+mod build;
+mod resources;
+mod security;
+mod step;
+mod template;
+mod volumes;
+
+pub(crate) use build::claim;
+pub use build::{PodInput, build, plan_of};
+pub(crate) use step::merge;
+
+/// What the shell knows of the place where pods run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Platform {
+    /// The image with the agent and the shim.
+    pub image: String,
+    /// Whether pods may mount images as volumes; otherwise an init container copies the shim.
+    pub image_volumes: bool,
+    /// Where agents report to; none: termination messages are the only source.
+    pub report: Option<ergon_wire::ReportTarget>,
+}
+
+/// The agent's container in every pod.
+pub const AGENT: &str = "ergon-agent";
+/// The label on every pod of ours, whatever the group: what the controller watches.
+pub const POD_LABEL: &str = "ergon.dev/agent";
+/// The audience of the token that the agent reports with.
+pub const TOKEN_AUDIENCE: &str = "ergon";
+
+/// Why no pod can be made of a task run: the user's mistake, so it fails the run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PodError {
+    #[error("step `{step}` has neither `command` nor `script`, and {why}")]
+    NoCommand { step: String, why: String },
+    #[error("{field}: {message}")]
+    Field { field: String, message: String },
+}

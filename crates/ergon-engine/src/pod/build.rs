@@ -1,0 +1,313 @@
+//! Putting the pod together.
+
+use std::collections::BTreeMap;
+
+use ergon_api::{Group, TaskRun, WorkspaceBinding};
+use ergon_wire::{PLAN_VERSION, PodPlan, TaskPlan};
+use k8s_openapi::api::core::v1::{
+    Container, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodSpec,
+    ResourceRequirements, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube_core::{Resource, ResourceExt as _};
+
+use super::{AGENT, POD_LABEL, Platform, PodError, resources, security, step, template, volumes};
+use crate::name;
+use crate::task::inputs::{Resolved, task_name};
+use crate::{Library, labels};
+
+/// What a pod is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct PodInput<'a> {
+    pub group: Group,
+    pub run: &'a TaskRun,
+    pub resolved: &'a Resolved,
+    pub name: &'a str,
+    pub library: &'a Library,
+    pub platform: &'a Platform,
+}
+
+/// One environment variable may have 128 KiB on Linux: a longer plan goes in several, with room for each `$` to double.
+const PLAN_CHUNK: usize = 48 << 10;
+/// The names of those variables, with a number behind.
+const PLAN_VARIABLE: &str = "ERGON_PLAN_";
+
+/// The pod of a task run, and the claims that must be there before it.
+///
+/// # Errors
+/// What the user must mend: a step without a command, a workspace bound to nothing.
+pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), PodError> {
+    let run = input.run;
+    let pod_template = run.spec.pod_template.clone().unwrap_or_default();
+    let (bindings, claims) = claims(input);
+    let spec = &input.resolved.spec;
+
+    let mut shared: Vec<VolumeMount> = volumes::shared(input.group)
+        .into_iter()
+        .map(|(volume, path)| volumes::mount(volume, &path, false))
+        .collect();
+    for declaration in &spec.workspaces {
+        // A workspace that some steps name is isolated: only they see it.
+        let isolated =
+            spec.steps.iter().flat_map(|step| &step.workspaces).any(|used| used.name == declaration.name);
+        if let (false, Some(binding)) = (isolated, bindings.get(&declaration.name)) {
+            shared.push(volumes::workspace_mount(declaration, binding, None));
+        }
+    }
+    let mounts = |used: &[ergon_api::WorkspaceUsage]| {
+        let mut mounts = shared.clone();
+        for usage in used {
+            let declared = spec.workspaces.iter().find(|workspace| workspace.name == usage.name);
+            if let (Some(declaration), Some(binding)) = (declared, bindings.get(&usage.name)) {
+                mounts.push(volumes::workspace_mount(
+                    declaration,
+                    binding,
+                    Some(usage.mount_path.as_str()).filter(|path| !path.is_empty()),
+                ));
+            }
+        }
+        mounts
+    };
+
+    let mut steps = Vec::with_capacity(spec.steps.len());
+    let mut plans = Vec::with_capacity(spec.steps.len());
+    for (at, item) in spec.steps.iter().enumerate() {
+        steps.push(step::container(input, item, at, mounts(&item.workspaces), &pod_template.env)?);
+        plans.push(step::plan(input, item, at)?);
+    }
+    resources::request_the_peak(&mut steps);
+    let plan = PodPlan {
+        version: PLAN_VERSION,
+        tasks: vec![TaskPlan {
+            name: run.name().to_owned(),
+            steps: plans,
+            results: spec.results.iter().map(|result| result.name.clone()).collect(),
+        }],
+        report: input.platform.report.clone(),
+    };
+    let mut init_containers: Vec<Container> =
+        (!input.platform.image_volumes).then(|| place(input.platform)).into_iter().collect();
+    for (at, item) in spec.sidecars.iter().enumerate() {
+        init_containers.push(step::sidecar(input.group, item, at, mounts(&item.workspaces))?);
+    }
+    // The agent first: containers start in this order, and it should listen when the first shim looks for it.
+    let mut containers = vec![agent(input.platform, &plan)];
+    containers.extend(steps);
+
+    let mut volumes = volumes::ours(input.group, input.platform);
+    volumes.extend(volumes::workspaces(&bindings)?);
+    volumes.extend(pod_template.volumes.iter().cloned());
+    volumes.extend(spec.volumes.iter().cloned());
+
+    let mut pod_spec = PodSpec {
+        containers,
+        init_containers: step::some(init_containers),
+        volumes: step::some(volumes),
+        restart_policy: Some("Never".to_owned()),
+        service_account_name: run.spec.service_account_name.clone().filter(|name| !name.is_empty()),
+        // Tekton's steps have always had the service account's token; ours get it when they ask.
+        automount_service_account_token: (input.group == Group::Ergon).then_some(false),
+        enable_service_links: (input.group == Group::Ergon).then_some(false),
+        security_context: security::pod(input.group, pod_template.security_context.as_ref()),
+        ..Default::default()
+    };
+    template::apply(&pod_template, &mut pod_spec);
+    Ok((Pod { metadata: metadata(input), spec: Some(pod_spec), status: None }, claims))
+}
+
+/// The workspaces' bindings with a claim's name in place of each template, and those claims.
+fn claims(input: &PodInput<'_>) -> (BTreeMap<String, WorkspaceBinding>, Vec<PersistentVolumeClaim>) {
+    let mut claims = Vec::new();
+    let mut bindings = input.resolved.workspaces.clone();
+    for (name, binding) in &mut bindings {
+        if let Some(template) = binding.volume_claim_template.take() {
+            let claim = claim(input.group, input.run, name, template);
+            binding.persistent_volume_claim =
+                Some(PersistentVolumeClaimVolumeSource { claim_name: claim.name_any(), read_only: None });
+            claims.push(claim);
+        }
+    }
+    (bindings, claims)
+}
+
+/// The claim that a run's workspace template asks for: owned by the run, so that it goes with it.
+pub(crate) fn claim<Run: Resource<DynamicType = Group>>(
+    group: Group,
+    run: &Run,
+    workspace: &str,
+    template: PersistentVolumeClaim,
+) -> PersistentVolumeClaim {
+    let uid = run.meta().uid.clone().unwrap_or_default();
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some(name::derived(template.metadata.name.as_deref().unwrap_or("pvc"), &uid, workspace)),
+            namespace: run.meta().namespace.clone(),
+            owner_references: run.controller_owner_ref(&group).map(|owner| vec![owner]),
+            labels: template.metadata.labels,
+            annotations: template.metadata.annotations,
+            ..Default::default()
+        },
+        spec: template.spec,
+        status: None,
+    }
+}
+
+fn metadata(input: &PodInput<'_>) -> ObjectMeta {
+    let run = input.run;
+    let mut labels = labels::task_run(input.group, run, &task_name(run));
+    labels.insert(POD_LABEL.to_owned(), PLAN_VERSION.to_string());
+    ObjectMeta {
+        name: Some(input.name.to_owned()),
+        namespace: run.metadata.namespace.clone(),
+        labels: Some(labels),
+        annotations: run.metadata.annotations.clone().map(labels::without_client_annotations),
+        owner_references: run.controller_owner_ref(&input.group).map(|owner| vec![owner]),
+        ..Default::default()
+    }
+}
+
+/// The container that decides inside the pod.
+fn agent(platform: &Platform, plan: &PodPlan) -> Container {
+    let mut mounts = vec![volumes::mount(volumes::RUN, ergon_wire::paths::RUN, false)];
+    if platform.report.is_some() {
+        mounts.push(volumes::mount(volumes::TOKEN, "/ergon/token", true));
+    }
+    Container {
+        name: AGENT.to_owned(),
+        image: Some(platform.image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: Some(vec!["/ergon-agent".to_owned()]),
+        env: Some(plan_env(plan)),
+        volume_mounts: Some(mounts),
+        resources: Some(requests("5m", "16Mi")),
+        security_context: Some(security::ours()),
+        ..Default::default()
+    }
+}
+
+/// Copies the shim into the pod, on clusters that cannot mount an image.
+fn place(platform: &Platform) -> Container {
+    Container {
+        name: "ergon-place".to_owned(),
+        image: Some(platform.image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: Some(vec![
+            "/ergon-shim".to_owned(),
+            "--install".to_owned(),
+            ergon_wire::paths::BIN.to_owned(),
+        ]),
+        volume_mounts: Some(vec![volumes::mount(volumes::BIN, ergon_wire::paths::BIN, false)]),
+        resources: Some(requests("5m", "16Mi")),
+        security_context: Some(security::ours()),
+        ..Default::default()
+    }
+}
+
+fn requests(cpu: &str, memory: &str) -> ResourceRequirements {
+    let quantities = [("cpu", cpu), ("memory", memory)];
+    ResourceRequirements {
+        requests: Some(
+            quantities.map(|(name, text)| (name.to_owned(), Quantity(text.to_owned()))).into_iter().collect(),
+        ),
+        ..Default::default()
+    }
+}
+
+/// The plan as environment variables. The kubelet expands `$(NAME)` in them and halves each `$$`.
+fn plan_env(plan: &PodPlan) -> Vec<EnvVar> {
+    let text = serde_json::to_string(plan).unwrap_or_default();
+    let mut variables = Vec::new();
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let mut end = rest.len().min(PLAN_CHUNK);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (chunk, after) = rest.split_at(end);
+        variables.push(EnvVar {
+            name: format!("{PLAN_VARIABLE}{}", variables.len()),
+            value: Some(chunk.replace('$', "$$")),
+            ..Default::default()
+        });
+        rest = after;
+    }
+    variables
+}
+
+/// The plan that a pod carries, read back from its agent's variables; none where it is no pod of ours.
+pub fn plan_of(pod: &Pod) -> Option<PodPlan> {
+    let containers = &pod.spec.as_ref()?.containers;
+    let agent = containers.iter().find(|container| container.name == AGENT)?;
+    let text: String = agent
+        .env
+        .iter()
+        .flatten()
+        .filter(|variable| variable.name.starts_with(PLAN_VARIABLE))
+        .filter_map(|variable| variable.value.as_deref())
+        .map(|chunk| chunk.replace("$$", "$"))
+        .collect();
+    serde_json::from_str(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::inputs::resolve;
+
+    fn built(group: Group, spec: serde_json::Value) -> Pod {
+        let mut run = TaskRun::new(group, "run");
+        run.metadata.uid = Some("uid".into());
+        run.spec = serde_json::from_value(spec).unwrap();
+        let task = run.spec.task_spec.clone().unwrap();
+        let resolved = resolve(group, &run, &task, 0).unwrap();
+        let platform = Platform { image: "ergon:1".into(), image_volumes: true, report: None };
+        let library = Library::default();
+        let input = PodInput {
+            group,
+            run: &run,
+            resolved: &resolved,
+            name: "run-pod",
+            library: &library,
+            platform: &platform,
+        };
+        build(&input).unwrap().0
+    }
+
+    #[test]
+    fn the_plan_survives_the_pod_whatever_it_holds() {
+        let script = format!("echo $HOME $(date) $$ {}", "ü$".repeat(PLAN_CHUNK));
+        let pod = built(
+            Group::Ergon,
+            serde_json::json!({"taskSpec": {"steps": [{"name": "a", "image": "i", "script": script}]}}),
+        );
+        let plan = plan_of(&pod).unwrap();
+        assert_eq!(
+            plan.tasks[0].steps[0].script.as_ref().unwrap().text,
+            format!("#!/bin/sh\nset -e\n{script}")
+        );
+        let agent = &pod.spec.as_ref().unwrap().containers[0];
+        let longest =
+            agent.env.iter().flatten().filter_map(|variable| variable.value.as_ref()).map(String::len).max();
+        assert!(longest.unwrap() < 128 << 10);
+    }
+
+    #[test]
+    fn restricted_by_default_and_as_asked_otherwise() {
+        let spec = |security: serde_json::Value| serde_json::json!({"taskSpec": {"steps": [{"name": "a", "image": "i", "script": "x", "securityContext": security}]}});
+        let step = |pod: &Pod| pod.spec.as_ref().unwrap().containers[1].security_context.clone();
+        let restricted = built(Group::Ergon, spec(serde_json::Value::Null));
+        let context = step(&restricted).unwrap();
+        assert_eq!(context.allow_privilege_escalation, Some(false));
+        assert_eq!(context.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]));
+        let pod_context = restricted.spec.as_ref().unwrap().security_context.clone().unwrap();
+        assert_eq!((pod_context.run_as_non_root, pod_context.run_as_user), (Some(true), Some(65532)));
+
+        let root = step(&built(Group::Ergon, spec(serde_json::json!({"runAsUser": 0})))).unwrap();
+        assert_eq!((root.run_as_non_root, root.capabilities), (Some(false), None));
+
+        let tekton = built(Group::Tekton, spec(serde_json::Value::Null));
+        assert_eq!(step(&tekton), None);
+        assert_eq!(tekton.spec.as_ref().unwrap().security_context, None);
+    }
+}

@@ -1,0 +1,130 @@
+//! Volumes: ours, and one for each workspace.
+
+use std::collections::BTreeMap;
+
+use ergon_api::{Group, WorkspaceBinding, WorkspaceDeclaration};
+use k8s_openapi::api::core::v1::{
+    EmptyDirVolumeSource, ImageVolumeSource, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume,
+    VolumeMount, VolumeProjection,
+};
+
+use super::{Platform, PodError, TOKEN_AUDIENCE};
+use crate::task::paths;
+
+pub(super) const BIN: &str = "ergon-bin";
+pub(super) const RUN: &str = "ergon-run";
+pub(super) const TOKEN: &str = "ergon-token";
+/// Folders that all steps of a pod share, each with the name of its volume.
+pub(super) fn shared(group: Group) -> [(&'static str, String); 4] {
+    [
+        ("ergon-results", paths::results(group)),
+        ("ergon-steps", paths::steps(group)),
+        ("ergon-home", paths::home(group)),
+        ("ergon-workspace", "/workspace".to_owned()),
+    ]
+}
+
+/// The volumes that every pod of ours has.
+pub(super) fn ours(group: Group, platform: &Platform) -> Vec<Volume> {
+    let mut volumes = vec![binaries(platform), empty(RUN)];
+    if platform.report.is_some() {
+        volumes.push(token());
+    }
+    volumes.extend(shared(group).map(|(name, _)| empty(name)));
+    volumes
+}
+
+/// A mount of the binaries, read-only.
+pub(super) fn binaries_mount() -> VolumeMount {
+    mount(BIN, ergon_wire::paths::BIN, true)
+}
+
+pub(super) fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: volume.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..Default::default()
+    }
+}
+
+/// The volumes of the bound workspaces, each once.
+pub(super) fn workspaces(bound: &BTreeMap<String, WorkspaceBinding>) -> Result<Vec<Volume>, PodError> {
+    let mut volumes: BTreeMap<String, Volume> = BTreeMap::new();
+    for (name, binding) in bound {
+        let volume = volume(name, binding)?;
+        volumes.entry(volume.name.clone()).or_insert(volume);
+    }
+    Ok(volumes.into_values().collect())
+}
+
+/// Where a container sees a workspace.
+pub(super) fn workspace_mount(
+    declaration: &WorkspaceDeclaration,
+    binding: &WorkspaceBinding,
+    mount_path: Option<&str>,
+) -> VolumeMount {
+    let path = mount_path.map_or_else(|| declaration.effective_mount_path(), str::to_owned);
+    VolumeMount {
+        sub_path: binding.sub_path.clone().filter(|path| !path.is_empty()),
+        ..mount(&paths::workspace_volume(binding), &path, declaration.read_only == Some(true))
+    }
+}
+
+fn volume(workspace: &str, binding: &WorkspaceBinding) -> Result<Volume, PodError> {
+    let volume = Volume { name: paths::workspace_volume(binding), ..Default::default() };
+    Ok(if let Some(claim) = &binding.persistent_volume_claim {
+        Volume { persistent_volume_claim: Some(claim.clone()), ..volume }
+    } else if let Some(directory) = &binding.empty_dir {
+        Volume { empty_dir: Some(directory.clone()), ..volume }
+    } else if let Some(map) = &binding.config_map {
+        Volume { config_map: Some(map.clone()), ..volume }
+    } else if let Some(secret) = &binding.secret {
+        Volume { secret: Some(secret.clone()), ..volume }
+    } else if let Some(projected) = &binding.projected {
+        Volume { projected: Some(projected.clone()), ..volume }
+    } else if let Some(csi) = &binding.csi {
+        Volume { csi: Some(csi.clone()), ..volume }
+    } else {
+        return Err(PodError::Field {
+            field: format!("spec.workspaces[{workspace}]"),
+            message: "is bound to nothing: name one of persistentVolumeClaim, volumeClaimTemplate, emptyDir, configMap, secret, projected, csi".to_owned(),
+        });
+    })
+}
+
+fn binaries(platform: &Platform) -> Volume {
+    if !platform.image_volumes {
+        return empty(BIN);
+    }
+    Volume {
+        name: BIN.to_owned(),
+        image: Some(ImageVolumeSource {
+            reference: Some(platform.image.clone()),
+            pull_policy: Some("IfNotPresent".to_owned()),
+        }),
+        ..Default::default()
+    }
+}
+
+fn token() -> Volume {
+    Volume {
+        name: TOKEN.to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(vec![VolumeProjection {
+                service_account_token: Some(ServiceAccountTokenProjection {
+                    audience: Some(TOKEN_AUDIENCE.to_owned()),
+                    path: "token".to_owned(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn empty(name: &str) -> Volume {
+    Volume { name: name.to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Default::default() }
+}

@@ -1,0 +1,32 @@
+//! One pipeline run: from what was observed to what should be done.
+
+mod children;
+mod claims;
+mod conclude;
+mod matrix;
+mod prepare;
+mod reconcile;
+mod refused;
+mod results;
+mod skip;
+mod state;
+mod validate;
+mod when;
+
+pub use children::{child_name, stop_message};
+pub use reconcile::reconcile;
+pub use refused::child_refused;
+
+use ergon_api::{Group, PipelineRun, TaskRun};
+
+use crate::Library;
+
+/// Everything that the decision on a pipeline run may depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    pub group: Group,
+    pub run: &'a PipelineRun,
+    /// All task runs that the run owns, in any order. A stale list may delay, never duplicate: names are fixed.
+    pub children: &'a [&'a TaskRun],
+    pub library: &'a Library,
+}

@@ -1,0 +1,265 @@
+//! Writing down where a pipeline run stands, and whether it has ended.
+
+use std::collections::BTreeSet;
+
+use ergon_api::{
+    ChildStatusReference, Condition, ConditionStatus, Group, PipelineRunSpecStatus, PipelineRunStatus,
+    PipelineTask, SkippedTask, TaskRun, reasons::pipeline_run as reasons,
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::prepare::Prepared;
+use super::skip::Skip;
+use super::state::{States, TaskState};
+use super::{Observed, children, results, when};
+use crate::action::{Action, Event, EventKind};
+use crate::expr::Scope;
+
+/// What is known of a run after this decision's actions.
+pub(super) struct Progress<'a> {
+    pub observed: &'a Observed<'a>,
+    pub prepared: &'a Prepared,
+    pub states: &'a States<'a>,
+    /// What `finally` tasks may refer to.
+    pub statuses: &'a Scope,
+    /// The task runs that this decision creates, with the pipeline task of each.
+    pub started: &'a [(String, TaskRun)],
+    /// Why no more tasks of the graph start.
+    pub halt: Option<Skip>,
+}
+
+/// What writing the status came to.
+pub(super) struct Done {
+    pub finished: bool,
+    pub event: Option<Action>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    succeeded: usize,
+    failed: usize,
+    ignored: usize,
+    cancelled: usize,
+    skipped: usize,
+    incomplete: usize,
+    timed_out: usize,
+}
+
+impl Progress<'_> {
+    /// Fills in children, skipped tasks, results and the condition.
+    pub fn write(&self, status: &mut PipelineRunStatus, tasks_done: bool, now: Timestamp) -> Done {
+        status.child_references = self.child_references();
+        status.skipped_tasks = self.skipped();
+        let counts = self.counts();
+        let finally_done =
+            self.prepared.spec.finally.iter().all(|task| self.state(task).is_some_and(TaskState::is_done));
+        if tasks_done && finally_done && self.started.is_empty() {
+            return self.finish(status, counts, now);
+        }
+        let running_finally = tasks_done && !self.prepared.spec.finally.is_empty();
+        let reason = match (self.observed.run.spec.status, self.halt) {
+            (Some(PipelineRunSpecStatus::CancelledRunFinally), _) => reasons::CANCELLED_RUNNING_FINALLY,
+            (Some(PipelineRunSpecStatus::StoppedRunFinally), _) => reasons::STOPPED_RUNNING_FINALLY,
+            (_, Some(Skip::TasksTimeout)) if running_finally => reasons::TIMEOUT_RUNNING_FINALLY,
+            (_, Some(Skip::Stopping)) if !running_finally => reasons::STOPPING,
+            _ if self.states.values().all(|state| !state.is_started()) && status.conditions.is_empty() => {
+                reasons::STARTED
+            }
+            _ => reasons::RUNNING,
+        };
+        let message =
+            format!("{}, Incomplete: {}, Skipped: {}", counts.completed(), counts.incomplete, counts.skipped);
+        *status = unknown(std::mem::take(status), reason, &message, now);
+        Done { finished: false, event: None }
+    }
+
+    fn finish(&self, status: &mut PipelineRunStatus, counts: Counts, now: Timestamp) -> Done {
+        let run = self.observed.run;
+        let mut message = format!("{}, Skipped: {}", counts.completed(), counts.skipped);
+        status.completion_time = Some(Time(now));
+        let graceful = run.is_gracefully_cancelled() || run.is_gracefully_stopped();
+        let (value, reason) =
+            if counts.failed > 0 || counts.timed_out > 0 || self.halt == Some(Skip::TasksTimeout) {
+                (ConditionStatus::False, reasons::FAILED)
+            } else if graceful || counts.cancelled > 0 {
+                (ConditionStatus::False, reasons::CANCELLED)
+            } else if counts.skipped > 0 {
+                (ConditionStatus::True, reasons::COMPLETED)
+            } else {
+                (ConditionStatus::True, reasons::SUCCEEDED)
+            };
+        // Tekton's clients parse the sentence; ours also names what failed.
+        if value == ConditionStatus::False && self.observed.group == Group::Ergon {
+            message.push_str(&self.what_failed());
+        }
+        if graceful && value == ConditionStatus::False && reason == reasons::CANCELLED {
+            message = format!("PipelineRun \"{}\" was cancelled", run.name());
+        }
+        let results = results::of_run(&self.prepared.spec, self.states, self.statuses);
+        let (value, reason, message) = match results {
+            Ok(results) => {
+                status.results = results;
+                (value, reason, message)
+            }
+            Err(names) if value == ConditionStatus::True => (
+                ConditionStatus::False,
+                reasons::COULDNT_GET_PIPELINE_RESULT,
+                format!(
+                    "Failed to get PipelineResult from TaskRun Results for PipelineRun {}: invalid pipelineresults [{}], the referenced results don't exist",
+                    run.name(),
+                    names.join(" ")
+                ),
+            ),
+            Err(_) => (value, reason, message),
+        };
+        status.set_condition(Condition::succeeded(value, reason, message.clone()), Time(now));
+        let event = if value == ConditionStatus::True {
+            event(EventKind::Normal, reasons::SUCCEEDED, &message)
+        } else {
+            event(EventKind::Warning, reasons::FAILED, &message)
+        };
+        Done { finished: true, event: Some(event) }
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for state in self.states.values() {
+            let finally = self.prepared.spec.finally.iter().any(|task| task.name == state.task.name);
+            if let Some(skip) = state.skip {
+                counts.skipped += 1;
+                if matches!(skip, Skip::TasksTimeout | Skip::FinallyTimeout) {
+                    counts.timed_out += 1;
+                }
+            } else if !state.is_done() {
+                // `finally` tasks count once they have started: before that nobody knows whether they will.
+                counts.incomplete += usize::from(!finally || state.is_started());
+            } else if state.is_succeeded() {
+                counts.succeeded += 1;
+            } else if state.is_cancelled() {
+                counts.cancelled += 1;
+            } else if state.is_ignored_failure() {
+                counts.ignored += 1;
+            } else {
+                counts.failed += 1;
+            }
+        }
+        counts
+    }
+
+    /// A short list of the tasks that failed and why.
+    fn what_failed(&self) -> String {
+        const MOST: usize = 5;
+        let failed: Vec<String> = self
+            .states
+            .values()
+            .filter(|state| state.is_failed())
+            .flat_map(|state| state.runs.iter().filter(|run| run.is_failed()).map(move |run| (state, run)))
+            .map(|(state, run)| {
+                let message = run.condition().map_or("", Condition::message);
+                format!("`{}`: {message}", state.task.name)
+            })
+            .collect();
+        if failed.is_empty() {
+            return String::new();
+        }
+        let more =
+            if failed.len() > MOST { format!("; and {} more", failed.len() - MOST) } else { String::new() };
+        format!(". Failed: {}{more}", failed[..failed.len().min(MOST)].join("; "))
+    }
+
+    fn child_references(&self) -> Vec<ChildStatusReference> {
+        let group = self.observed.group;
+        let mut references = Vec::new();
+        for task in self.prepared.spec.all_tasks() {
+            let Some(state) = self.state(task) else { continue };
+            let mut scope = results::available(task, self.states);
+            scope.extend(self.statuses);
+            let when = when::expand_all(&task.when, &scope);
+            let started = self.started.iter().filter(|(name, _)| *name == task.name).map(|(_, run)| run);
+            for run in state.runs.iter().copied().chain(started) {
+                references.push(children::reference(group, run, task, &when));
+            }
+        }
+        references
+    }
+
+    fn skipped(&self) -> Vec<SkippedTask> {
+        self.prepared
+            .spec
+            .all_tasks()
+            .filter_map(|task| {
+                let skip = self.state(task)?.skip?;
+                let mut scope = results::available(task, self.states);
+                scope.extend(self.statuses);
+                Some(SkippedTask {
+                    name: task.name.clone(),
+                    reason: skip.reason().to_owned(),
+                    when_expressions: when::expand_all(&task.when, &scope),
+                })
+            })
+            .collect()
+    }
+
+    fn state(&self, task: &PipelineTask) -> Option<&TaskState<'_>> {
+        self.states.get(task.name.as_str())
+    }
+}
+
+impl Counts {
+    /// The first half of the sentence that Tekton's clients parse.
+    fn completed(self) -> String {
+        let failed = if self.ignored > 0 {
+            format!("{} (Ignored: {})", self.failed + self.ignored, self.ignored)
+        } else {
+            self.failed.to_string()
+        };
+        let completed = self.succeeded + self.failed + self.ignored + self.cancelled;
+        format!("Tasks Completed: {completed} (Failed: {failed}, Cancelled {})", self.cancelled)
+    }
+}
+
+/// Keeps references to the children that are there, for a run that ends without a look at its pipeline.
+pub(super) fn known_children(observed: &Observed<'_>, status: &mut PipelineRunStatus) {
+    let known: BTreeSet<String> =
+        status.child_references.iter().map(|reference| reference.name.clone()).collect();
+    let label = observed.group.label("pipelineTask");
+    let mut missing: Vec<ChildStatusReference> = observed
+        .children
+        .iter()
+        .filter(|child| !known.contains(child.name()))
+        .map(|child| ChildStatusReference {
+            api_version: Some(observed.group.api_version().to_owned()),
+            kind: Some(TaskRun::KIND.to_owned()),
+            name: child.name().to_owned(),
+            pipeline_task_name: child.metadata.labels.as_ref().and_then(|labels| labels.get(&label)).cloned(),
+            ..Default::default()
+        })
+        .collect();
+    missing.sort_by(|one, other| one.name.cmp(&other.name));
+    status.child_references.extend(missing);
+}
+
+pub(super) fn unknown(
+    mut status: PipelineRunStatus,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> PipelineRunStatus {
+    status.set_condition(Condition::succeeded(ConditionStatus::Unknown, reason, message), Time(now));
+    status
+}
+
+pub(super) fn failed(
+    mut status: PipelineRunStatus,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> PipelineRunStatus {
+    status.set_condition(Condition::succeeded(ConditionStatus::False, reason, message), Time(now));
+    status
+}
+
+pub(super) fn event(kind: EventKind, reason: &str, message: &str) -> Action {
+    Action::Emit(Event { kind, reason: reason.to_owned(), message: message.to_owned() })
+}

@@ -1,0 +1,116 @@
+//! Fanning a pipeline task out: one task run for each combination of values.
+
+use ergon_api::{IncludeParams, Matrix, Param, ParamValue};
+
+use crate::expr::{Scope, expand_value};
+
+/// The matrix with its references replaced: a whole array (`$(params.list[*])`) stays one.
+pub fn expand(matrix: &Matrix, scope: &Scope) -> Matrix {
+    Matrix {
+        params: expand_params(&matrix.params, scope),
+        include: matrix
+            .include
+            .iter()
+            .map(|include| IncludeParams { params: expand_params(&include.params, scope), ..include.clone() })
+            .collect(),
+    }
+}
+
+/// Parameters with the references in their values replaced.
+pub fn expand_params(params: &[Param], scope: &Scope) -> Vec<Param> {
+    params
+        .iter()
+        .map(|param| Param { name: param.name.clone(), value: expand_value(&param.value, scope) })
+        .collect()
+}
+
+/// The parameters of each leg, in a stable order: the last parameter changes fastest.
+///
+/// `include` adds to the combinations that have the same values, and makes legs of its own where none has, as Tekton
+/// does.
+pub fn legs(matrix: &Matrix) -> Vec<Vec<Param>> {
+    let mut legs: Vec<Vec<Param>> = Vec::new();
+    if !matrix.params.is_empty() {
+        legs.push(Vec::new());
+    }
+    for param in &matrix.params {
+        let values = match &param.value {
+            ParamValue::Array(values) => values.clone(),
+            ParamValue::String(text) => vec![text.clone()],
+            ParamValue::Object(_) => Vec::new(),
+        };
+        legs = legs
+            .iter()
+            .flat_map(|leg| {
+                values.iter().map(|value| {
+                    let mut leg = leg.clone();
+                    leg.push(Param { name: param.name.clone(), value: ParamValue::String(value.clone()) });
+                    leg
+                })
+            })
+            .collect();
+    }
+    let combined = legs.len();
+    for include in &matrix.include {
+        let crossed = |param: &Param| matrix.params.iter().any(|known| known.name == param.name);
+        let (keys, extra): (Vec<&Param>, Vec<&Param>) =
+            include.params.iter().partition(|param| crossed(param));
+        let mut matched = false;
+        for leg in &mut legs[..combined] {
+            if keys.iter().all(|key| leg.iter().any(|param| param == *key)) {
+                matched = true;
+                for param in &extra {
+                    match leg.iter_mut().find(|known| known.name == param.name) {
+                        Some(known) => known.value = param.value.clone(),
+                        None => leg.push((*param).clone()),
+                    }
+                }
+            }
+        }
+        if !matched {
+            legs.push(include.params.clone());
+        }
+    }
+    legs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(matrix: serde_json::Value) -> Vec<String> {
+        let matrix: Matrix = serde_json::from_value(matrix).unwrap();
+        legs(&matrix)
+            .iter()
+            .map(|leg| {
+                let params: Vec<String> =
+                    leg.iter().map(|param| format!("{}={}", param.name, param.value)).collect();
+                params.join(",")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn combinations_and_includes() {
+        let params = serde_json::json!([{"name": "os", "value": ["linux", "mac"]}, {"name": "go", "value": ["1", "2"]}]);
+        assert_eq!(
+            shown(serde_json::json!({"params": params})),
+            ["os=linux,go=1", "os=linux,go=2", "os=mac,go=1", "os=mac,go=2"]
+        );
+        let include = serde_json::json!([
+            {"params": [{"name": "os", "value": "mac"}, {"name": "flag", "value": "x"}]},
+            {"params": [{"name": "os", "value": "bsd"}]}
+        ]);
+        assert_eq!(
+            shown(serde_json::json!({"params": params, "include": include})),
+            ["os=linux,go=1", "os=linux,go=2", "os=mac,go=1,flag=x", "os=mac,go=2,flag=x", "os=bsd"]
+        );
+        assert_eq!(
+            shown(
+                serde_json::json!({"include": [{"params": [{"name": "a", "value": "1"}]}, {"params": [{"name": "a", "value": "2"}]}]})
+            ),
+            ["a=1", "a=2"]
+        );
+        assert!(shown(serde_json::json!({"params": [{"name": "a", "value": []}]})).is_empty());
+    }
+}

@@ -1,0 +1,208 @@
+//! From a run and its Pipeline to a spec with parameters and context in place, ready to be carried out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ergon_api::{
+    Group, ParamValue, PipelineRun, PipelineSpec, PipelineTask, TaskSpec, WorkspaceBinding,
+    WorkspaceDeclaration, WorkspacePipelineTaskBinding, reasons::pipeline_run as reasons,
+};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+
+use super::{Observed, claims, matrix};
+use crate::action::Need;
+use crate::expr::{Scope, expand_object, json_references};
+use crate::graph::Graph;
+use crate::task::Invalid;
+use crate::task::inputs::{param_scope, resolve_params};
+
+/// A pipeline run that can be carried out.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub pipeline_name: String,
+    /// Parameters, context and workspaces are replaced; results are not.
+    pub spec: PipelineSpec,
+    pub graph: Graph,
+    /// The run's bindings, by the pipeline's names.
+    pub workspaces: BTreeMap<String, WorkspaceBinding>,
+    pub claims: Vec<PersistentVolumeClaim>,
+}
+
+/// The spec as the user wrote it: the run's own, or the Pipeline's.
+pub(super) fn find_pipeline(observed: &Observed<'_>) -> Result<Result<PipelineSpec, Need>, Invalid> {
+    let run = observed.run;
+    if let Some(spec) = &run.spec.pipeline_spec {
+        return Ok(Ok(spec.clone()));
+    }
+    let reference = run.spec.pipeline_ref.as_ref();
+    if reference.is_some_and(|reference| reference.resolver.is_some()) {
+        return Err(Invalid::new(
+            reasons::COULDNT_GET_PIPELINE,
+            "spec.pipelineRef.resolver: remote Pipelines are not served yet; apply the Pipeline and name it",
+        ));
+    }
+    let name = reference.and_then(|reference| reference.name.clone()).ok_or_else(|| {
+        Invalid::new(
+            reasons::COULDNT_GET_PIPELINE,
+            "the run names no pipeline: set `spec.pipelineRef.name` or `spec.pipelineSpec`",
+        )
+    })?;
+    match observed.library.pipelines.get(&name) {
+        None => Ok(Err(Need::Pipeline(name))),
+        Some(Some(spec)) => Ok(Ok(spec.clone())),
+        Some(None) => Err(Invalid::new(
+            reasons::COULDNT_GET_PIPELINE,
+            format!(
+                "Error retrieving pipeline for pipelinerun {}/{}: pipelines.{} \"{name}\" not found",
+                run.namespace(),
+                run.name(),
+                observed.group.name()
+            ),
+        )),
+    }
+}
+
+/// Puts the run's values in their places.
+///
+/// # Errors
+/// What the user must mend, with the condition's reason.
+pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Result<Prepared, Invalid> {
+    let pipeline_name = pipeline_name(run);
+    let graph = graph(spec)?;
+    let values = resolve_params(&format!("pipeline {pipeline_name}"), &spec.params, &run.spec.params)?;
+    let (workspaces, claims) = claims::bind(group, run);
+    for workspace in &spec.workspaces {
+        if !workspace.is_optional() && !workspaces.contains_key(&workspace.name) {
+            return Err(Invalid::new(
+                reasons::INVALID_WORKSPACE_BINDINGS,
+                format!(
+                    "pipeline requires workspace with name \"{}\" be provided by pipelinerun: add it to `spec.workspaces`",
+                    workspace.name
+                ),
+            ));
+        }
+    }
+    let scope = scope(run, &pipeline_name, spec, &values, &workspaces);
+    let mut prepared = spec.clone();
+    for task in prepared.tasks.iter_mut().chain(&mut prepared.finally) {
+        *task = put(task, &scope, &values, &workspaces).map_err(|error| {
+            Invalid::new(
+                reasons::FAILED_VALIDATION,
+                format!("task `{}`: a value does not fit the field it is used in: {error}", task.name),
+            )
+        })?;
+    }
+    for result in &mut prepared.results {
+        result.value = crate::expr::expand_value(&result.value, &scope);
+    }
+    Ok(Prepared { pipeline_name, spec: prepared, graph, workspaces, claims })
+}
+
+/// A run that goes on: its spec is the one that [`prepare`] made, and is not substituted again.
+pub(super) fn resume(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Result<Prepared, Invalid> {
+    let (workspaces, claims) = claims::bind(group, run);
+    Ok(Prepared {
+        pipeline_name: pipeline_name(run),
+        graph: graph(spec)?,
+        spec: spec.clone(),
+        workspaces,
+        claims,
+    })
+}
+
+fn graph(spec: &PipelineSpec) -> Result<Graph, Invalid> {
+    Graph::build(&spec.tasks)
+        .map_err(|error| Invalid::new(reasons::INVALID_GRAPH, format!("the pipeline is no graph: {error}")))
+}
+
+/// The Pipeline's name: the reference's, or the run's own where the spec is embedded.
+pub(super) fn pipeline_name(run: &PipelineRun) -> String {
+    run.spec
+        .pipeline_ref
+        .as_ref()
+        .and_then(|reference| reference.name.clone())
+        .unwrap_or_else(|| run.name().to_owned())
+}
+
+fn scope(
+    run: &PipelineRun,
+    pipeline_name: &str,
+    spec: &PipelineSpec,
+    values: &BTreeMap<String, ParamValue>,
+    workspaces: &BTreeMap<String, WorkspaceBinding>,
+) -> Scope {
+    let mut scope = param_scope(values);
+    scope
+        .set(&["context", "pipelineRun", "name"], run.name())
+        .set(&["context", "pipelineRun", "namespace"], run.namespace())
+        .set(&["context", "pipelineRun", "uid"], run.uid())
+        .set(&["context", "pipeline", "name"], pipeline_name.to_owned());
+    for workspace in &spec.workspaces {
+        let bound = workspaces.contains_key(&workspace.name);
+        scope.set(&["workspaces", &workspace.name, "bound"], bound.to_string());
+    }
+    scope
+}
+
+/// One task with the pipeline's values in place. An embedded spec sees them too, except where it has its own names.
+fn put(
+    task: &PipelineTask,
+    scope: &Scope,
+    values: &BTreeMap<String, ParamValue>,
+    workspaces: &BTreeMap<String, WorkspaceBinding>,
+) -> Result<PipelineTask, serde_json::Error> {
+    let mut scope = scope.clone();
+    scope.set(&["context", "pipelineTask", "retries"], task.retries.unwrap_or(0).to_string());
+    let mut outer = task.clone();
+    let embedded = outer.task_spec.take();
+    let mut put = expand_object(&outer, &scope)?;
+    put.params = matrix::expand_params(&outer.params, &scope);
+    put.matrix = outer.matrix.as_ref().map(|outer| matrix::expand(outer, &scope));
+    if let Some(mut embedded) = embedded {
+        let declared: BTreeSet<&str> = embedded.task.params.iter().map(|param| param.name.as_str()).collect();
+        let mut inner = scope.clone();
+        for name in values.keys().filter(|name| declared.contains(name.as_str())) {
+            inner.remove(&["params", name]);
+        }
+        for workspace in &embedded.task.workspaces {
+            inner.remove(&["workspaces", &workspace.name, "bound"]);
+        }
+        propagate_workspaces(&mut put, &mut embedded.task, workspaces)?;
+        for name in embedded.task.workspaces.iter().map(|workspace| workspace.name.clone()) {
+            inner.remove(&["workspaces", &name, "bound"]);
+        }
+        embedded.task = expand_object(&embedded.task, &inner)?;
+        put.task_spec = Some(embedded);
+    }
+    Ok(put)
+}
+
+/// A workspace of the run that an embedded spec names without declaring it is declared and bound for it.
+fn propagate_workspaces(
+    task: &mut PipelineTask,
+    spec: &mut TaskSpec,
+    workspaces: &BTreeMap<String, WorkspaceBinding>,
+) -> Result<(), serde_json::Error> {
+    let value = serde_json::to_value(&*spec)?;
+    let used: BTreeSet<String> = json_references(&value)
+        .into_iter()
+        .filter_map(|(_, reference)| match reference.segments().as_slice() {
+            ["workspaces", name, ..] => Some((*name).to_owned()),
+            _ => None,
+        })
+        .collect();
+    for name in used {
+        let declared = spec.workspaces.iter().any(|workspace| workspace.name == name);
+        if declared || !workspaces.contains_key(&name) {
+            continue;
+        }
+        spec.workspaces.push(WorkspaceDeclaration { name: name.clone(), ..Default::default() });
+        if !task.workspaces.iter().any(|bound| bound.name == name) {
+            task.workspaces.push(WorkspacePipelineTaskBinding {
+                name: name.clone(),
+                workspace: Some(name),
+                sub_path: None,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Which pipeline tasks will never start, and why.
+
+use ergon_api::reasons::skip;
+
+use super::prepare::Prepared;
+use super::results::{self, Missing};
+use super::state::States;
+use super::{matrix, when};
+use crate::expr::Scope;
+
+/// Why a task is skipped, in the order in which it is looked at, which is Tekton's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    Stopping,
+    GracefullyCancelled,
+    GracefullyStopped,
+    When,
+    ParentSkipped,
+    MissingResults,
+    TasksTimeout,
+    FinallyTimeout,
+    EmptyMatrix,
+}
+
+impl Skip {
+    /// The sentence in `status.skippedTasks[].reason`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Stopping => skip::STOPPING,
+            Self::GracefullyCancelled => skip::GRACEFULLY_CANCELLED,
+            Self::GracefullyStopped => skip::GRACEFULLY_STOPPED,
+            Self::When => skip::WHEN,
+            Self::ParentSkipped => skip::PARENT,
+            Self::MissingResults => skip::MISSING_RESULTS,
+            Self::TasksTimeout => skip::TASKS_TIMED_OUT,
+            Self::FinallyTimeout => skip::FINALLY_TIMED_OUT,
+            Self::EmptyMatrix => skip::EMPTY_MATRIX,
+        }
+    }
+}
+
+/// Marks the tasks of the graph that will not start. `halt`: why no task starts any more, whatever it waits for.
+///
+/// # Errors
+/// A result that a task which ended never wrote, and that another one needs.
+pub(super) fn mark_tasks(
+    prepared: &Prepared,
+    states: &mut States<'_>,
+    halt: Option<Skip>,
+) -> Result<(), (String, Missing)> {
+    for name in prepared.graph.order() {
+        let Some(state) = states.get(name.as_str()).filter(|state| !state.is_started()) else { continue };
+        let task = state.task;
+        let parents = prepared.graph.parents(name);
+        let parent_skips: Vec<Option<Skip>> =
+            parents.iter().map(|parent| states.get(parent).and_then(|state| state.skip)).collect();
+        let parents_done =
+            parents.iter().all(|parent| states.get(parent).is_some_and(|state| state.is_done()));
+        let skip = if halt.is_some() {
+            halt
+        } else if !parents_done {
+            None
+        } else if !when::hold(&when::expand_all(&task.when, &results::available(task, states))) {
+            Some(Skip::When)
+        } else if parent_skips.iter().flatten().any(|skip| *skip != Skip::When) {
+            Some(Skip::ParentSkipped)
+        } else {
+            match results::for_task(task, states) {
+                Ok(scope) => empty_matrix(task, &scope),
+                Err(missing) => {
+                    let producer = states.get(missing.task.as_str()).and_then(|state| state.skip);
+                    if producer.is_none() {
+                        return Err((name.clone(), missing));
+                    }
+                    Some(Skip::MissingResults)
+                }
+            }
+        };
+        if let Some(state) = states.get_mut(name.as_str()) {
+            state.skip = skip;
+        }
+    }
+    Ok(())
+}
+
+/// Marks the `finally` tasks that will not start; all tasks of the graph are done.
+pub(super) fn mark_finally(prepared: &Prepared, states: &mut States<'_>, statuses: &Scope, timed_out: bool) {
+    for task in &prepared.spec.finally {
+        if states.get(task.name.as_str()).is_none_or(|state| state.is_started()) {
+            continue;
+        }
+        let skip = match results::for_task(task, states) {
+            Err(_) => Some(Skip::MissingResults),
+            Ok(mut scope) => {
+                scope.extend(statuses);
+                if !when::hold(&when::expand_all(&task.when, &scope)) {
+                    Some(Skip::When)
+                } else if timed_out {
+                    Some(Skip::FinallyTimeout)
+                } else {
+                    empty_matrix(task, &scope)
+                }
+            }
+        };
+        if let Some(state) = states.get_mut(task.name.as_str()) {
+            state.skip = skip;
+        }
+    }
+}
+
+fn empty_matrix(task: &ergon_api::PipelineTask, scope: &Scope) -> Option<Skip> {
+    let matrix = matrix::expand(task.matrix.as_ref()?, scope);
+    matrix::legs(&matrix).is_empty().then_some(Skip::EmptyMatrix)
+}

@@ -1,0 +1,141 @@
+//! Checks before the first task starts: a mistake in the last task is found before the first one runs.
+
+use ergon_api::{PipelineTask, TaskSpec, reasons::pipeline_run as reasons};
+
+use super::Observed;
+use super::prepare::Prepared;
+use crate::action::Need;
+use crate::graph::result_references;
+use crate::task::inputs::list;
+use crate::task::{Invalid, unserved};
+
+/// Checks all tasks against their Tasks, or says which of those must be looked up first.
+///
+/// # Errors
+/// What the user must mend, with the place.
+pub(super) fn check(observed: &Observed<'_>, prepared: &Prepared) -> Result<Vec<Need>, Invalid> {
+    if let Some(invalid) = unserved::pipeline(&prepared.spec) {
+        return Err(Invalid::new(reasons::FAILED_VALIDATION, invalid.message));
+    }
+    let mut needs = Vec::new();
+    for task in prepared.spec.all_tasks() {
+        match spec_of(observed, task)? {
+            Found::Spec(spec) => check_task(task, spec)?,
+            Found::Needed(need) => needs.push(need),
+        }
+    }
+    needs.sort_unstable();
+    needs.dedup();
+    if !needs.is_empty() {
+        return Ok(needs);
+    }
+    for task in prepared.spec.all_tasks() {
+        check_results(observed, prepared, task)?;
+    }
+    Ok(needs)
+}
+
+enum Found<'a> {
+    Spec(&'a TaskSpec),
+    Needed(Need),
+}
+
+fn spec_of<'a>(observed: &Observed<'a>, task: &'a PipelineTask) -> Result<Found<'a>, Invalid> {
+    if let Some(embedded) = &task.task_spec {
+        return Ok(Found::Spec(&embedded.task));
+    }
+    let name = task.task_ref.as_ref().and_then(|reference| reference.name.clone()).ok_or_else(|| {
+        Invalid::new(
+            reasons::FAILED_VALIDATION,
+            format!("task `{}` names no Task: set `taskRef.name` or `taskSpec`", task.name),
+        )
+    })?;
+    match observed.library.tasks.get(&name) {
+        None => Ok(Found::Needed(Need::Task(name))),
+        Some(Some(spec)) => Ok(Found::Spec(spec)),
+        Some(None) => Err(Invalid::new(
+            reasons::COULDNT_GET_TASK,
+            format!(
+                "Pipeline can't be Run; it contains Tasks that don't exist: Couldn't retrieve Task \"{name}\" of pipeline task `{}`: tasks.{} \"{name}\" not found in namespace \"{}\"",
+                task.name,
+                observed.group.name(),
+                observed.run.namespace()
+            ),
+        )),
+    }
+}
+
+/// Parameters and workspaces that the Task needs and the pipeline task does not give.
+fn check_task(task: &PipelineTask, spec: &TaskSpec) -> Result<(), Invalid> {
+    let given = |name: &str| {
+        task.params.iter().any(|param| param.name == name)
+            || task.matrix.iter().any(|matrix| {
+                let included = matrix.include.iter().flat_map(|include| &include.params);
+                matrix.params.iter().chain(included).any(|param| param.name == name)
+            })
+    };
+    let missing: Vec<&str> = spec
+        .params
+        .iter()
+        .filter(|param| param.default.is_none() && !given(&param.name))
+        .map(|param| param.name.as_str())
+        .collect();
+    if !missing.is_empty() {
+        return Err(Invalid::new(
+            reasons::PARAMETER_MISSING,
+            format!(
+                "task `{}` does not give the parameters {} that its Task needs: add them to its `params`",
+                task.name,
+                list(missing.into_iter())
+            ),
+        ));
+    }
+    let unbound: Vec<&str> = spec
+        .workspaces
+        .iter()
+        .filter(|workspace| {
+            !workspace.is_optional() && !task.workspaces.iter().any(|bound| bound.name == workspace.name)
+        })
+        .map(|workspace| workspace.name.as_str())
+        .collect();
+    if !unbound.is_empty() {
+        return Err(Invalid::new(
+            reasons::INVALID_WORKSPACE_BINDINGS,
+            format!(
+                "task `{}` does not bind the workspaces {} that its Task needs: add them to its `workspaces`",
+                task.name,
+                list(unbound.into_iter())
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// References to results that the other task does not declare, and so never writes.
+fn check_results(observed: &Observed<'_>, prepared: &Prepared, task: &PipelineTask) -> Result<(), Invalid> {
+    for (field, needs, result) in result_references(task) {
+        let Some(producer) = prepared.spec.tasks.iter().find(|task| task.name == needs) else {
+            return Err(Invalid::new(
+                reasons::INVALID_TASK_RESULT_REFERENCE,
+                format!(
+                    "task `{}`, {field}: refers to a result of task `{needs}`, which does not exist (there are {})",
+                    task.name,
+                    list(prepared.spec.tasks.iter().map(|task| task.name.as_str()))
+                ),
+            ));
+        };
+        if let Found::Spec(spec) = spec_of(observed, producer)?
+            && !spec.results.iter().any(|declared| declared.name == result)
+        {
+            return Err(Invalid::new(
+                reasons::INVALID_TASK_RESULT_REFERENCE,
+                format!(
+                    "task `{}`, {field}: \"{result}\" is not a named result returned by pipeline task \"{needs}\" (it returns {})",
+                    task.name,
+                    list(spec.results.iter().map(|declared| declared.name.as_str()))
+                ),
+            ));
+        }
+    }
+    Ok(())
+}

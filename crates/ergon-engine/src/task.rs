@@ -1,0 +1,54 @@
+//! One task run: from what was observed to what should be done.
+
+pub mod inputs;
+pub mod paths;
+pub mod steps;
+pub mod unserved;
+pub mod verdict;
+
+mod attempt;
+mod reconcile;
+mod refused;
+mod status;
+
+pub use attempt::pod_name;
+pub use inputs::Invalid;
+pub use reconcile::reconcile;
+pub use refused::{pod_refused, pod_waits};
+
+use ergon_api::{Group, TaskRun};
+use ergon_wire::PodReport;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::{Library, pod::Platform};
+
+/// How long a task run may take when nothing is said, as Tekton has it.
+pub const DEFAULT_TIMEOUT: ergon_api::Duration = ergon_api::Duration::from_secs(3600);
+
+/// The pod was deleted before its steps were known to have ended. Tekton has no word for it.
+pub const POD_DELETED: &str = "PodDeleted";
+/// The pod, the node or the agent ended before a step's end was recorded. Tekton has no word for it.
+pub const POD_INTERRUPTED: &str = "PodInterrupted";
+
+/// Everything that the decision on a task run may depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    pub group: Group,
+    pub run: &'a TaskRun,
+    /// The pod of the current attempt, by the name that [`pod_name`] gives.
+    pub pod: PodSeen<'a>,
+    /// The newest report of that pod's agent, if one arrived.
+    pub report: Option<&'a PodReport>,
+    pub library: &'a Library,
+    pub platform: &'a Platform,
+}
+
+/// What is known of a pod.
+#[derive(Debug, Clone, Copy)]
+pub enum PodSeen<'a> {
+    Here(&'a Pod),
+    /// The cache does not have it, which may only mean that it lags.
+    NotInCache,
+    /// The API server itself says that it is not there.
+    Gone,
+}

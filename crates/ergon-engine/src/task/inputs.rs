@@ -1,0 +1,256 @@
+//! From a task run and its Task to a spec with every reference replaced.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ergon_api::{
+    Group, Param, ParamSpec, ParamValue, TaskRun, TaskSpec, WorkspaceBinding,
+    reasons::{pipeline_run, task_run},
+};
+
+use crate::expr::{Scope, expand_object};
+use crate::task::paths::{self, step_container};
+
+/// Why a run cannot go on: the user's mistake, with the reason that the condition gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Invalid {
+    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// The values of all parameters: those given, and the defaults of the others.
+///
+/// # Errors
+/// A parameter without a value, with a value of another type, without a key, or outside its enum.
+pub fn resolve_params(
+    what: &str,
+    declared: &[ParamSpec],
+    given: &[Param],
+) -> Result<BTreeMap<String, ParamValue>, Invalid> {
+    let mut values: BTreeMap<String, ParamValue> =
+        given.iter().map(|param| (param.name.clone(), param.value.clone())).collect();
+    let mut missing = Vec::new();
+    for spec in declared {
+        let value = match (values.remove(&spec.name), &spec.default) {
+            // The keys that were not given come from the default.
+            (Some(ParamValue::Object(given)), Some(ParamValue::Object(default))) => {
+                let mut object = default.clone();
+                object.extend(given);
+                ParamValue::Object(object)
+            }
+            (Some(value), _) => value,
+            (None, Some(default)) => default.clone(),
+            (None, None) => {
+                missing.push(spec.name.clone());
+                continue;
+            }
+        };
+        check_value(what, spec, &value)?;
+        values.insert(spec.name.clone(), value);
+    }
+    if missing.is_empty() {
+        return Ok(values);
+    }
+    Err(Invalid::new(
+        pipeline_run::PARAMETER_MISSING,
+        format!(
+            "invalid input params for {what}: missing values for these params which have no default values: [{}]",
+            missing.join(" ")
+        ),
+    ))
+}
+
+fn check_value(what: &str, spec: &ParamSpec, value: &ParamValue) -> Result<(), Invalid> {
+    let wanted = spec.effective_type();
+    if value.type_() != wanted {
+        return Err(Invalid::new(
+            pipeline_run::PARAMETER_TYPE_MISMATCH,
+            format!(
+                "invalid input params for {what}: param types don't match the user-specified type: [{}]: declared as {wanted}, given {}",
+                spec.name,
+                value.type_(),
+            ),
+        ));
+    }
+    if let ParamValue::Object(object) = value {
+        let absent: Vec<&str> =
+            spec.properties.keys().filter(|key| !object.contains_key(*key)).map(String::as_str).collect();
+        if !absent.is_empty() {
+            return Err(Invalid::new(
+                pipeline_run::OBJECT_PARAMETER_MISS_KEYS,
+                format!(
+                    "invalid input params for {what}: missing keys for these params which are required in ParamSpec's properties: [{}: [{}]]",
+                    spec.name,
+                    absent.join(" ")
+                ),
+            ));
+        }
+    }
+    if let ParamValue::String(text) = value
+        && !spec.enum_.is_empty()
+        && !spec.enum_.contains(text)
+    {
+        return Err(Invalid::new(
+            pipeline_run::INVALID_PARAM_VALUE,
+            format!("param `{}` value: {text} is not in the enum list [{}]", spec.name, spec.enum_.join(" ")),
+        ));
+    }
+    Ok(())
+}
+
+/// A scope with `params.<name>` for every value.
+pub fn param_scope(values: &BTreeMap<String, ParamValue>) -> Scope {
+    let mut scope = Scope::default();
+    for (name, value) in values {
+        scope.set(&["params", name], value.clone());
+    }
+    scope
+}
+
+/// A task's spec with every reference replaced that is known before its pod starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    pub spec: TaskSpec,
+    /// The bindings of the declared workspaces, by name; an optional one that is not bound is not there.
+    pub workspaces: BTreeMap<String, WorkspaceBinding>,
+}
+
+/// Checks a run's parameters and workspaces against its task, and puts their values in their places.
+///
+/// # Errors
+/// What the user must mend, with the condition's reason.
+pub fn resolve(group: Group, run: &TaskRun, task: &TaskSpec, attempt: usize) -> Result<Resolved, Invalid> {
+    let what = format!("task {}", task_name(run));
+    let values = resolve_params(&what, &task.params, &run.spec.params).map_err(|invalid| Invalid {
+        // A task run has one reason for all of these but the enum.
+        reason: match invalid.reason {
+            pipeline_run::INVALID_PARAM_VALUE => invalid.reason,
+            _ => task_run::VALIDATION_FAILED,
+        },
+        ..invalid
+    })?;
+    let workspaces = bind(task, &run.spec.workspaces)?;
+    let scope = scope(group, run, task, &values, &workspaces, attempt);
+    let internal = |error: serde_json::Error| {
+        Invalid::new(
+            task_run::VALIDATION_FAILED,
+            format!("a value does not fit the field it is used in: {error}"),
+        )
+    };
+    let mut spec = task.clone();
+    let names: Vec<String> =
+        spec.steps.iter().enumerate().map(|(at, step)| step_container(&step.name, at)).collect();
+    for (step, container) in spec.steps.iter_mut().zip(&names) {
+        let mut scope = scope.clone();
+        for result in &step.results {
+            let path = format!("{}/{container}/results/{}", paths::steps(group), result.name);
+            scope.set(&["step", "results", &result.name, "path"], ParamValue::String(path));
+        }
+        let name = std::mem::take(&mut step.name);
+        *step = expand_object(step, &scope).map_err(internal)?;
+        step.name = name;
+    }
+    for sidecar in &mut spec.sidecars {
+        let name = std::mem::take(&mut sidecar.name);
+        *sidecar = expand_object(sidecar, &scope).map_err(internal)?;
+        sidecar.name = name;
+    }
+    spec.volumes = expand_object(&spec.volumes, &scope).map_err(internal)?;
+    spec.step_template = expand_object(&spec.step_template, &scope).map_err(internal)?;
+    let workspaces = workspaces
+        .into_iter()
+        .map(|(name, binding)| Ok((name, expand_object(&binding, &scope).map_err(internal)?)))
+        .collect::<Result<_, Invalid>>()?;
+    Ok(Resolved { spec, workspaces })
+}
+
+/// The binding of each workspace that the task declares.
+fn bind(task: &TaskSpec, given: &[WorkspaceBinding]) -> Result<BTreeMap<String, WorkspaceBinding>, Invalid> {
+    let declared: BTreeSet<&str> = task.workspaces.iter().map(|workspace| workspace.name.as_str()).collect();
+    let invalid = |message: String| Invalid::new(task_run::VALIDATION_FAILED, message);
+    if let Some(extra) = given.iter().find(|binding| !declared.contains(binding.name.as_str())) {
+        return Err(invalid(format!(
+            "workspace `{}` is bound but the task does not declare it (it declares: {})",
+            extra.name,
+            list(declared.iter().copied())
+        )));
+    }
+    let mut bound = BTreeMap::new();
+    for workspace in &task.workspaces {
+        match given.iter().find(|binding| binding.name == workspace.name) {
+            Some(binding) => {
+                bound.insert(workspace.name.clone(), binding.clone());
+            }
+            None if workspace.is_optional() => {}
+            None => {
+                return Err(invalid(format!(
+                    "the task needs the workspace `{}`, and the run does not bind it: add it to `spec.workspaces`",
+                    workspace.name
+                )));
+            }
+        }
+    }
+    Ok(bound)
+}
+
+/// All names that a task's spec may refer to.
+fn scope(
+    group: Group,
+    run: &TaskRun,
+    task: &TaskSpec,
+    values: &BTreeMap<String, ParamValue>,
+    workspaces: &BTreeMap<String, WorkspaceBinding>,
+    attempt: usize,
+) -> Scope {
+    let mut scope = param_scope(values);
+    let mut text = |path: &[&str], value: String| {
+        scope.set(path, ParamValue::String(value));
+    };
+    text(&["context", "taskRun", "name"], run.name().to_owned());
+    text(&["context", "taskRun", "namespace"], run.namespace().to_owned());
+    text(&["context", "taskRun", "uid"], run.uid().to_owned());
+    text(&["context", "task", "name"], task_name(run));
+    text(&["context", "task", "retry-count"], attempt.to_string());
+    for result in &task.results {
+        text(&["results", &result.name, "path"], format!("{}/{}", paths::results(group), result.name));
+    }
+    for workspace in &task.workspaces {
+        let name = workspace.name.as_str();
+        let binding = workspaces.get(name);
+        let path = binding.map(|_| workspace.effective_mount_path()).unwrap_or_default();
+        let claim = binding
+            .and_then(|binding| binding.persistent_volume_claim.as_ref())
+            .map(|claim| claim.claim_name.clone())
+            .unwrap_or_default();
+        text(&["workspaces", name, "path"], path);
+        text(&["workspaces", name, "bound"], binding.is_some().to_string());
+        text(&["workspaces", name, "claim"], claim);
+        text(&["workspaces", name, "volume"], binding.map(paths::workspace_volume).unwrap_or_default());
+    }
+    for (at, step) in task.steps.iter().enumerate() {
+        let container = step_container(&step.name, at);
+        let path = format!("{}/{container}/exitCode", paths::steps(group));
+        text(&["steps", &container, "exitCode", "path"], path);
+    }
+    scope
+}
+
+/// The Task's name: the reference's, or the run's own where the spec is embedded.
+pub fn task_name(run: &TaskRun) -> String {
+    run.spec
+        .task_ref
+        .as_ref()
+        .and_then(|reference| reference.name.clone())
+        .unwrap_or_else(|| run.name().to_owned())
+}
+
+/// Names in backticks, for a message; "none" where there are none.
+pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let listed: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    if listed.is_empty() { "none".to_owned() } else { listed.join(", ") }
+}

@@ -1,0 +1,322 @@
+//! The decision itself.
+
+use ergon_api::{ConditionStatus, TaskRun, TaskRunStatus, TaskSpec, reasons::task_run as reasons};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube_core::ResourceExt as _;
+
+use super::inputs::{self, Invalid};
+use super::steps::{self, StepView};
+use super::verdict::{self, Verdict};
+use super::{Observed, PodSeen, attempt, status, unserved};
+use crate::action::{Action, Decision, Event, EventKind, Need, Outcome};
+use crate::labels;
+use crate::pod::{self, PodInput};
+
+/// Decides on one task run. Any observation, however old, gives a safe decision.
+pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
+    let run = observed.run;
+    let old = run.status.clone().unwrap_or_default();
+    if run.is_done() {
+        return decided(Vec::new(), old, None);
+    }
+    if run.is_cancelled() {
+        let message = match &run.spec.status_message {
+            Some(message) => format!("TaskRun \"{}\" was cancelled. {message}", run.name()),
+            None => format!("TaskRun \"{}\" was cancelled", run.name()),
+        };
+        return end(observed, old, reasons::CANCELLED, &message, now);
+    }
+    if run.is_pending() && old.start_time.is_none() {
+        let status = status::with_condition(
+            old,
+            ConditionStatus::Unknown,
+            reasons::PENDING_BY_USER,
+            "TaskRun is pending",
+            now,
+        );
+        return decided(Vec::new(), status, None);
+    }
+    let deadline = deadline(run, &old);
+    if deadline.is_some_and(|deadline| deadline <= now) {
+        let limit = run.spec.timeout.unwrap_or(super::DEFAULT_TIMEOUT);
+        let message = format!("TaskRun \"{}\" failed to finish within \"{limit}\"", run.name());
+        return end(observed, old, reasons::TIMED_OUT, &message, now);
+    }
+    let task = match find_task(observed, &old) {
+        Ok(Ok(task)) => task,
+        Ok(Err(need)) => return Outcome::Needs(vec![need]),
+        Err(invalid) => return fail(old, &invalid, now),
+    };
+    match (observed.pod, &old.pod_name) {
+        (PodSeen::Here(pod), _) => match owned(run, pod) {
+            Ok(()) => observe(observed, old, &task, pod, now),
+            Err(invalid) => fail(old, &invalid, now),
+        },
+        // The status says that there was a pod, so its absence means something: only the API server may say it.
+        (PodSeen::NotInCache, Some(_)) => Outcome::Needs(vec![Need::Pod(attempt::pod_name(run))]),
+        (PodSeen::Gone, Some(name)) => {
+            let (reason, message) = verdict::vanished(name);
+            let views = steps::view(&task, None, observed.report);
+            let reported = verdict::judge(run.name(), &task, &Pod::default(), &views);
+            match reported {
+                // The agent reported the end before the pod was deleted.
+                Verdict::Succeeded { .. } | Verdict::Failed { .. } => {
+                    finish(observed, old, &task, &views, None, reported, now)
+                }
+                Verdict::Running { .. } => {
+                    let verdict = Verdict::Failed { reason: reason.to_owned(), message, results: Vec::new() };
+                    finish(observed, old, &task, &views, None, verdict, now)
+                }
+            }
+        }
+        (_, None) => create(observed, old, &task, now),
+    }
+}
+
+/// The spec to run: the one in the status once it is there, so that a later edit of the Task changes nothing.
+fn find_task(observed: &Observed<'_>, old: &TaskRunStatus) -> Result<Result<TaskSpec, Need>, Invalid> {
+    if let Some(spec) = &old.task_spec {
+        return Ok(Ok(spec.clone()));
+    }
+    if let Some(spec) = &observed.run.spec.task_spec {
+        return Ok(Ok(spec.clone()));
+    }
+    let name = observed.run.spec.task_ref.as_ref().and_then(|reference| reference.name.clone()).ok_or_else(
+        || {
+            Invalid::new(
+                reasons::VALIDATION_FAILED,
+                "the run names no task: set `spec.taskRef.name` or `spec.taskSpec`",
+            )
+        },
+    )?;
+    match observed.library.tasks.get(&name) {
+        None => Ok(Err(Need::Task(name))),
+        Some(Some(spec)) => Ok(Ok(spec.clone())),
+        Some(None) => Err(Invalid::new(
+            reasons::RESOLUTION_FAILED,
+            format!(
+                "failed to get task: tasks.{} \"{name}\" not found in namespace \"{}\"",
+                observed.group.name(),
+                observed.run.namespace()
+            ),
+        )),
+    }
+}
+
+/// A pod of the right name that belongs to somebody else is never ours to read or to end.
+fn owned(run: &TaskRun, pod: &Pod) -> Result<(), Invalid> {
+    let uid = run.uid();
+    if pod.owner_references().iter().any(|owner| owner.uid == uid) {
+        return Ok(());
+    }
+    Err(Invalid::new(
+        reasons::POD_CREATION_FAILED,
+        format!(
+            "pod \"{}\" exists already and does not belong to this TaskRun: delete it, or give the run another name",
+            pod.name_any()
+        ),
+    ))
+}
+
+/// No pod yet: check the inputs and make it.
+fn create(
+    observed: &Observed<'_>,
+    old: TaskRunStatus,
+    task: &TaskSpec,
+    now: Timestamp,
+) -> Outcome<TaskRunStatus> {
+    let run = observed.run;
+    if let Some(invalid) = unserved::task_run(run).or_else(|| unserved::task(task)) {
+        return fail(old, &invalid, now);
+    }
+    let number = attempt::number(run);
+    let resolved = match inputs::resolve(observed.group, run, task, number) {
+        Ok(resolved) => resolved,
+        Err(invalid) => return fail(old, &invalid, now),
+    };
+    let images: Vec<Need> = resolved
+        .spec
+        .steps
+        .iter()
+        .filter(|step| step.command.is_empty() && step.script.is_none())
+        .filter_map(|step| step.image.clone())
+        .filter(|image| !observed.library.images.contains_key(image))
+        .map(Need::Image)
+        .collect();
+    if !images.is_empty() {
+        return Outcome::Needs(images);
+    }
+    let name = attempt::pod_name(run);
+    let input = PodInput {
+        group: observed.group,
+        run,
+        resolved: &resolved,
+        name: &name,
+        library: observed.library,
+        platform: observed.platform,
+    };
+    let (pod, claims) = match pod::build(&input) {
+        Ok(built) => built,
+        Err(error) => {
+            let invalid = Invalid::new(reasons::VALIDATION_FAILED, error.to_string());
+            return fail(old, &invalid, now);
+        }
+    };
+    let mut actions: Vec<Action> =
+        claims.into_iter().map(|claim| Action::CreateClaim(Box::new(claim))).collect();
+    actions.push(Action::CreatePod(Box::new(pod)));
+    let first = old.conditions.is_empty();
+    if first {
+        actions.push(event(EventKind::Normal, reasons::STARTED, ""));
+    }
+    let mut status = status::with_condition(
+        old,
+        ConditionStatus::Unknown,
+        reasons::STARTED,
+        "Not all Steps in the Task have finished executing",
+        now,
+    );
+    status.start_time.get_or_insert(Time(now));
+    status.pod_name = Some(name);
+    status.task_spec.get_or_insert_with(|| task.clone());
+    let wake_at = deadline(run, &status);
+    decided(actions, status, wake_at)
+}
+
+/// A pod is there: read it.
+fn observe(
+    observed: &Observed<'_>,
+    old: TaskRunStatus,
+    task: &TaskSpec,
+    pod: &Pod,
+    now: Timestamp,
+) -> Outcome<TaskRunStatus> {
+    let views = steps::view(task, Some(pod), observed.report);
+    let verdict = verdict::judge(observed.run.name(), task, pod, &views);
+    finish(observed, old, task, &views, Some(pod), verdict, now)
+}
+
+/// Writes a verdict into the status, and retries or ends.
+fn finish(
+    observed: &Observed<'_>,
+    old: TaskRunStatus,
+    task: &TaskSpec,
+    views: &[StepView],
+    pod: Option<&Pod>,
+    verdict: Verdict,
+    now: Timestamp,
+) -> Outcome<TaskRunStatus> {
+    let run = observed.run;
+    let mut status = TaskRunStatus {
+        steps: status::steps(task, views),
+        sidecars: status::sidecars(task, pod),
+        pod_name: Some(attempt::pod_name(run)),
+        ..old
+    };
+    status.start_time.get_or_insert(Time(now));
+    status.task_spec.get_or_insert_with(|| task.clone());
+    match verdict {
+        Verdict::Running { reason, message } => {
+            let wake_at = deadline(run, &status);
+            let status = status::with_condition(status, ConditionStatus::Unknown, &reason, &message, now);
+            decided(Vec::new(), status, wake_at)
+        }
+        Verdict::Succeeded { results } => {
+            status.results = results;
+            status.completion_time = Some(Time(now));
+            let message = "All Steps have completed executing";
+            let status =
+                status::with_condition(status, ConditionStatus::True, reasons::SUCCEEDED, message, now);
+            decided(vec![event(EventKind::Normal, reasons::SUCCEEDED, message)], status, None)
+        }
+        Verdict::Failed { reason, message, results } => {
+            status.results = results;
+            status.completion_time = Some(Time(now));
+            let mut actions = end_pod(pod);
+            let ignored = !attempt::may_retry(run) && labels::failure_is_ignored(run);
+            let reason = if ignored { reasons::FAILURE_IGNORED } else { &reason };
+            let status = status::with_condition(status, ConditionStatus::False, reason, &message, now);
+            if attempt::may_retry(run) {
+                // The next reconcile sees no pod name and makes the next try's pod.
+                return decided(actions, attempt::next(status), Some(now));
+            }
+            actions.push(event(EventKind::Warning, reasons::FAILED, &message));
+            decided(actions, status, None)
+        }
+    }
+}
+
+/// Cancelled or timed out: end the pod, keep what its steps have said so far.
+fn end(
+    observed: &Observed<'_>,
+    old: TaskRunStatus,
+    reason: &'static str,
+    message: &str,
+    now: Timestamp,
+) -> Outcome<TaskRunStatus> {
+    let pod = match observed.pod {
+        PodSeen::Here(pod) if owned(observed.run, pod).is_ok() => Some(pod),
+        // A pod may have been created a moment ago: ask before the run is declared over, or it would stay behind.
+        PodSeen::NotInCache => return Outcome::Needs(vec![Need::Pod(attempt::pod_name(observed.run))]),
+        _ => None,
+    };
+    let task = old.task_spec.clone().unwrap_or_default();
+    let views = steps::view(&task, pod, observed.report);
+    let mut status = TaskRunStatus {
+        steps: status::ended_steps(&task, &views, reason, message, now),
+        sidecars: status::sidecars(&task, pod),
+        completion_time: Some(Time(now)),
+        ..old
+    };
+    status.start_time.get_or_insert(Time(now));
+    let status = status::with_condition(status, ConditionStatus::False, reason, message, now);
+    let mut actions = end_pod(pod);
+    if reason == reasons::TIMED_OUT && attempt::may_retry(observed.run) {
+        return decided(actions, attempt::next(status), Some(now));
+    }
+    actions.push(event(EventKind::Warning, reasons::FAILED, message));
+    decided(actions, status, None)
+}
+
+fn end_pod(pod: Option<&Pod>) -> Vec<Action> {
+    let Some(pod) = pod else { return Vec::new() };
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if matches!(phase, Some("Succeeded" | "Failed")) || pod.metadata.deletion_timestamp.is_some() {
+        return Vec::new();
+    }
+    vec![Action::EndPod {
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        started: phase == Some("Running"),
+    }]
+}
+
+/// The user's mistake: the run fails, and no pod was or will be made for it.
+fn fail(old: TaskRunStatus, invalid: &Invalid, now: Timestamp) -> Outcome<TaskRunStatus> {
+    let mut status =
+        status::with_condition(old, ConditionStatus::False, invalid.reason, &invalid.message, now);
+    status.start_time.get_or_insert(Time(now));
+    status.completion_time = Some(Time(now));
+    decided(vec![event(EventKind::Warning, reasons::FAILED, &invalid.message)], status, None)
+}
+
+/// When the current try is over its time; none where it has no limit or has not started.
+fn deadline(run: &TaskRun, status: &TaskRunStatus) -> Option<Timestamp> {
+    let limit = run.spec.timeout.unwrap_or(super::DEFAULT_TIMEOUT).as_millis();
+    let start = status.start_time.as_ref()?.0;
+    (limit > 0).then(|| start.checked_add(SignedDuration::from_millis(limit)).ok())?
+}
+
+fn event(kind: EventKind, reason: &str, message: &str) -> Action {
+    Action::Emit(Event { kind, reason: reason.to_owned(), message: message.to_owned() })
+}
+
+fn decided(
+    actions: Vec<Action>,
+    status: TaskRunStatus,
+    wake_at: Option<Timestamp>,
+) -> Outcome<TaskRunStatus> {
+    Outcome::Decided(Box::new(Decision { actions, status, wake_at }))
+}

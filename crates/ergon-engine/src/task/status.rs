@@ -1,0 +1,148 @@
+//! Writing what is known into a status, in the shape that Tekton's tools read.
+
+use ergon_api::{
+    Condition, ConditionStatus, SidecarState, StepState, TaskRunStatus, TaskSpec, reasons::step as reasons,
+};
+use ergon_wire::{Exit, ExitRecord};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, Pod,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::paths::sidecar_container;
+use super::steps::{StepView, View, container_status, timestamp};
+use super::verdict::continues;
+
+/// The status with its `Succeeded` condition set; the time of transition changes only with the condition's status.
+pub fn with_condition(
+    mut status: TaskRunStatus,
+    value: ConditionStatus,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> TaskRunStatus {
+    status.set_condition(Condition::succeeded(value, reason, message), Time(now));
+    status
+}
+
+/// The steps of a run that goes on, or that ended by itself.
+pub fn steps(task: &TaskSpec, views: &[StepView]) -> Vec<StepState> {
+    views
+        .iter()
+        .zip(&task.steps)
+        .map(|(view, step)| {
+            let mut state = base(view);
+            match &view.state {
+                View::Waiting { reason, message } => {
+                    state.waiting = Some(ContainerStateWaiting {
+                        reason: reason.clone().or_else(|| Some("PodInitializing".to_owned())),
+                        message: message.clone(),
+                    });
+                }
+                View::Running { started_at } => {
+                    state.running = Some(ContainerStateRunning { started_at: started_at.map(Time) });
+                }
+                View::Recorded { record, .. } => {
+                    state.termination_reason = Some(termination_reason(record, continues(step)).to_owned());
+                    state.terminated = Some(terminated(view, record));
+                }
+                View::Unrecorded { terminated } => {
+                    state.termination_reason = Some(reasons::ERROR.to_owned());
+                    state.terminated = Some((**terminated).clone());
+                }
+            }
+            state
+        })
+        .collect()
+}
+
+/// The steps of a run that was ended from outside: what had not ended by itself is said to have ended for that reason.
+pub fn ended_steps(
+    task: &TaskSpec,
+    views: &[StepView],
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> Vec<StepState> {
+    let mut states = steps(task, views);
+    for (state, view) in states.iter_mut().zip(views) {
+        if view.state.is_ended() {
+            continue;
+        }
+        let started_at = state.running.take().and_then(|running| running.started_at);
+        state.waiting = None;
+        state.termination_reason = Some(reason.to_owned());
+        state.terminated = Some(ContainerStateTerminated {
+            exit_code: 1,
+            reason: Some(reason.to_owned()),
+            message: Some(format!("Step {} terminated as {message}", view.container)),
+            started_at,
+            finished_at: Some(Time(now)),
+            ..Default::default()
+        });
+    }
+    states
+}
+
+/// The sidecars, as the kubelet sees them.
+pub fn sidecars(task: &TaskSpec, pod: Option<&Pod>) -> Vec<SidecarState> {
+    task.sidecars
+        .iter()
+        .filter_map(|sidecar| {
+            let container = sidecar_container(&sidecar.name);
+            let status = container_status(pod, &container)?;
+            let state = status.state.clone().unwrap_or_default();
+            Some(SidecarState {
+                name: sidecar.name.clone(),
+                container,
+                image_id: Some(status.image_id.clone()).filter(|id| !id.is_empty()),
+                waiting: state.waiting,
+                running: state.running,
+                terminated: state.terminated,
+            })
+        })
+        .collect()
+}
+
+fn base(view: &StepView) -> StepState {
+    StepState {
+        // Tekton names a step without a name after its container.
+        name: view.container.strip_prefix("step-").unwrap_or(&view.container).to_owned(),
+        container: view.container.clone(),
+        image_id: view.image_id.clone(),
+        ..Default::default()
+    }
+}
+
+fn terminated(view: &StepView, record: &ExitRecord) -> ContainerStateTerminated {
+    let success = record.exit.is_success();
+    let detail = match &record.exit {
+        Exit::NotStarted { message } | Exit::Interrupted { message } => Some(message.clone()),
+        Exit::Signaled { signal } => Some(format!("ended by signal {signal}")),
+        _ => None,
+    };
+    ContainerStateTerminated {
+        container_id: view.container_id.clone(),
+        exit_code: record.exit.code(),
+        reason: Some(if success { reasons::COMPLETED } else { reasons::ERROR }.to_owned()),
+        message: detail.or_else(|| record.results_error.clone()),
+        signal: match record.exit {
+            Exit::Signaled { signal } => Some(signal),
+            _ => None,
+        },
+        started_at: record.started_at.and_then(timestamp).map(Time),
+        finished_at: timestamp(record.finished_at).map(Time),
+    }
+}
+
+fn termination_reason(record: &ExitRecord, continues: bool) -> &'static str {
+    match &record.exit {
+        Exit::Exited { code: 0 } => reasons::COMPLETED,
+        Exit::Exited { .. } if continues => reasons::CONTINUED,
+        Exit::TimedOut => reasons::TIMEOUT_EXCEEDED,
+        Exit::Cancelled => reasons::CANCELLED,
+        Exit::Skipped => reasons::SKIPPED,
+        _ => reasons::ERROR,
+    }
+}

@@ -1,0 +1,62 @@
+//! Fields of Tekton's API that are read but not carried out yet. Each is refused by name: nothing is ignored silently.
+
+use ergon_api::{PipelineSpec, PipelineTask, TaskRun, TaskSpec, reasons::task_run as reasons};
+
+use super::inputs::Invalid;
+
+/// What a task run asks for that is not served.
+pub fn task_run(run: &TaskRun) -> Option<Invalid> {
+    let spec = &run.spec;
+    let resolver = spec.task_ref.as_ref().is_some_and(|reference| reference.resolver.is_some());
+    first([
+        (resolver, "spec.taskRef.resolver", "remote Tasks"),
+        (spec.debug.is_some(), "spec.debug", "breakpoints"),
+        (!spec.step_specs.is_empty(), "spec.stepSpecs", "resources by step"),
+        (!spec.sidecar_specs.is_empty(), "spec.sidecarSpecs", "resources by sidecar"),
+        (spec.compute_resources.is_some(), "spec.computeResources", "resources of the whole task"),
+    ])
+}
+
+/// What a task's spec asks for that is not served.
+pub fn task(task: &TaskSpec) -> Option<Invalid> {
+    task.steps.iter().enumerate().find_map(|(at, step)| {
+        let field = |name: &str| format!("spec.steps[{at}].{name}");
+        first([
+            (step.ref_.is_some(), field("ref"), "StepActions"),
+            (!step.when.is_empty(), field("when"), "conditions of steps"),
+            (step.stdout_config.is_some(), field("stdoutConfig"), "output to a file"),
+            (step.stderr_config.is_some(), field("stderrConfig"), "output to a file"),
+        ])
+    })
+}
+
+/// What a pipeline's spec asks for that is not served.
+pub fn pipeline(spec: &PipelineSpec) -> Option<Invalid> {
+    let tasks = |list: &'static str, tasks: &[PipelineTask]| {
+        tasks.iter().enumerate().find_map(|(at, task)| {
+            let field = |name: &str| format!("spec.{list}[{at}].{name}");
+            let reference = task.task_ref.as_ref();
+            first([
+                (task.pipeline_ref.is_some(), field("pipelineRef"), "pipelines in pipelines"),
+                (task.pipeline_spec.is_some(), field("pipelineSpec"), "pipelines in pipelines"),
+                (
+                    reference.is_some_and(|task| task.resolver.is_some()),
+                    field("taskRef.resolver"),
+                    "remote Tasks",
+                ),
+                (task.is_custom_task(), field("taskRef"), "custom tasks"),
+                (task.when.iter().any(|when| when.cel.is_some()), field("when[].cel"), "CEL conditions"),
+            ])
+        })
+    };
+    tasks("tasks", &spec.tasks).or_else(|| tasks("finally", &spec.finally))
+}
+
+fn first<Field: Into<String>, const N: usize>(checks: [(bool, Field, &str); N]) -> Option<Invalid> {
+    checks.into_iter().find(|(asked, ..)| *asked).map(|(_, field, what)| {
+        Invalid::new(
+            reasons::VALIDATION_FAILED,
+            format!("{}: {what} are not served yet; remove the field", field.into()),
+        )
+    })
+}

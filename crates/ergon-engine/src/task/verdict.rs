@@ -1,0 +1,285 @@
+//! Whether a task run has ended, and how. Success only where the shim recorded an exit code of 0 for every step.
+
+use std::collections::BTreeMap;
+
+use ergon_api::{
+    OnError, ParamType, ParamValue, Step, TaskResult, TaskRunResult, TaskSpec, reasons::task_run as reasons,
+};
+use ergon_wire::{Exit, ExitRecord};
+use k8s_openapi::api::core::v1::Pod;
+
+use super::inputs::Invalid;
+use super::steps::{StepView, View};
+
+/// Where a task run with a pod stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Still going, with the reason and message of the condition.
+    Running {
+        reason: String,
+        message: String,
+    },
+    Succeeded {
+        results: Vec<TaskRunResult>,
+    },
+    Failed {
+        reason: String,
+        message: String,
+        results: Vec<TaskRunResult>,
+    },
+}
+
+/// What the pod and its steps come to.
+pub fn judge(run: &str, task: &TaskSpec, pod: &Pod, steps: &[StepView]) -> Verdict {
+    let failed = |reason: &str, message: String| Verdict::Failed {
+        reason: reason.to_owned(),
+        message,
+        results: collect(task, steps).unwrap_or_default(),
+    };
+    if let Some((reason, message)) = cannot_start(run, pod) {
+        return failed(reason, message);
+    }
+    let all_ended = steps.iter().all(|step| step.state.is_ended());
+    let over = is_over(pod);
+    if !all_ended && !over {
+        return running(pod, steps);
+    }
+    for (step, view) in task.steps.iter().zip(steps) {
+        if let Some((reason, message)) = failure(step, view, pod) {
+            return failed(reason, message);
+        }
+    }
+    // Every step that ended is fine, but the pod ended before the others could.
+    if !all_ended {
+        let (reason, message) = pod_end(pod);
+        return failed(reason, message);
+    }
+    match collect(task, steps) {
+        Ok(results) => Verdict::Succeeded { results },
+        Err(invalid) => failed(invalid.reason, invalid.message),
+    }
+}
+
+/// Why a pod that is no longer there fails its run. The API server said that it is gone.
+pub fn vanished(pod: &str) -> (&'static str, String) {
+    (
+        super::POD_DELETED,
+        format!(
+            "pod `{pod}` was deleted before its steps were known to have ended: that is never taken for success"
+        ),
+    )
+}
+
+/// A pod that the kubelet or the API server has given up: its containers will say nothing more.
+fn is_over(pod: &Pod) -> bool {
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .is_some_and(|phase| phase == "Succeeded" || phase == "Failed")
+}
+
+fn running(pod: &Pod, steps: &[StepView]) -> Verdict {
+    let started = steps.iter().any(|step| !matches!(step.state, View::Waiting { .. }));
+    if started {
+        return Verdict::Running {
+            reason: reasons::RUNNING.to_owned(),
+            message: "Not all Steps in the Task have finished executing".to_owned(),
+        };
+    }
+    let unschedulable = pod
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten())
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+    if let Some(condition) = unschedulable {
+        let message = condition.message.clone().unwrap_or_default();
+        let full = message.contains("Insufficient") || message.contains("Too many pods");
+        return Verdict::Running {
+            reason: if full { reasons::EXCEEDED_NODE_RESOURCES } else { reasons::PENDING }.to_owned(),
+            message: format!("the pod waits for a node: {message}"),
+        };
+    }
+    let message = steps.iter().find_map(|step| match &step.state {
+        View::Waiting { reason: Some(reason), message } => Some(match message {
+            Some(message) => {
+                format!("build step \"{}\" is pending with reason \"{reason}\": {message}", step.container)
+            }
+            None => format!("build step \"{}\" is pending with reason \"{reason}\"", step.container),
+        }),
+        _ => None,
+    });
+    Verdict::Running {
+        reason: reasons::PENDING.to_owned(),
+        message: message.unwrap_or_else(|| "Pending".to_owned()),
+    }
+}
+
+/// A container that waits for something that will not come.
+fn cannot_start(run: &str, pod: &Pod) -> Option<(&'static str, String)> {
+    let status = pod.status.as_ref()?;
+    let images: BTreeMap<&str, &str> = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()))
+        .map(|container| (container.name.as_str(), container.image.as_deref().unwrap_or_default()))
+        .collect();
+    [&status.init_container_statuses, &status.container_statuses].into_iter().flatten().flatten().find_map(
+        |container| {
+            let waiting = container.state.as_ref()?.waiting.as_ref()?;
+            let message = waiting.message.as_deref().unwrap_or_default();
+            let image = images.get(container.name.as_str()).copied().unwrap_or(&container.image);
+            let name = container.name.strip_prefix("step-").unwrap_or(&container.name);
+            match waiting.reason.as_deref()? {
+                "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Some((
+                    reasons::IMAGE_PULL_FAILED,
+                    format!(
+                        "The step \"{name}\" in TaskRun \"{run}\" failed to pull the image \"{image}\". The pod errored with the message: \"{message}.\""
+                    ),
+                )),
+                reason @ ("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => Some((
+                    reasons::CREATE_CONTAINER_CONFIG_ERROR,
+                    format!("container \"{}\" cannot be created ({reason}): {message}", container.name),
+                )),
+                _ => None,
+            }
+        },
+    )
+}
+
+/// Why this step fails its task, if it does.
+fn failure(step: &Step, view: &StepView, pod: &Pod) -> Option<(&'static str, String)> {
+    let container = &view.container;
+    match &view.state {
+        View::Recorded { record, .. } => recorded_failure(step, container, record, pod),
+        View::Unrecorded { terminated } => Some(match terminated.reason.as_deref() {
+            Some("OOMKilled") => (reasons::STEP_OOM, format!("\"{container}\" was killed: out of memory")),
+            reason => {
+                let (pod_reason, pod_message) = pod_end(pod);
+                (
+                    pod_reason,
+                    format!(
+                        "\"{container}\" was killed before its end was recorded (exit code {}, {}): {pod_message}",
+                        terminated.exit_code,
+                        reason.unwrap_or("no reason given"),
+                    ),
+                )
+            }
+        }),
+        View::Waiting { .. } | View::Running { .. } => None,
+    }
+}
+
+fn recorded_failure(
+    step: &Step,
+    container: &str,
+    record: &ExitRecord,
+    pod: &Pod,
+) -> Option<(&'static str, String)> {
+    if let Some(error) = &record.results_error {
+        return Some((reasons::RESULT_TOO_LARGE, format!("\"{container}\": {error}")));
+    }
+    match &record.exit {
+        Exit::Exited { code: 0 } => None,
+        Exit::Exited { .. } if continues(step) => None,
+        Exit::Exited { code } => {
+            Some((reasons::STEP_FAILED, format!("\"{container}\" exited with code {code}: Error")))
+        }
+        Exit::Signaled { signal } => {
+            let oom = super::steps::container_status(Some(pod), container)
+                .and_then(|status| status.state.as_ref()?.terminated.as_ref()?.reason.as_deref())
+                == Some("OOMKilled");
+            Some(if oom {
+                (reasons::STEP_OOM, format!("\"{container}\" was killed: out of memory"))
+            } else {
+                let hint = if *signal == 9 { " (SIGKILL: often because memory ran out)" } else { "" };
+                (reasons::STEP_FAILED, format!("\"{container}\" was ended by signal {signal}{hint}"))
+            })
+        }
+        Exit::TimedOut => {
+            let limit = step.timeout.as_ref().map(ToString::to_string).unwrap_or_default();
+            Some((
+                reasons::STEP_FAILED,
+                format!(
+                    "\"{container}\" exited because the step exceeded the specified timeout limit of {limit}"
+                ),
+            ))
+        }
+        Exit::NotStarted { message } => {
+            Some((reasons::STEP_FAILED, format!("\"{container}\" could not be started: {message}")))
+        }
+        Exit::Interrupted { message } => {
+            let (reason, pod_message) = pod_end(pod);
+            Some((reason, format!("\"{container}\" was interrupted ({message}): {pod_message}")))
+        }
+        Exit::Cancelled => Some((reasons::STEP_FAILED, format!("\"{container}\" was cancelled"))),
+        // A step is only skipped because of another one, which is named instead.
+        Exit::Skipped => None,
+    }
+}
+
+/// Whether the task goes on when this step exits with a code other than 0.
+pub fn continues(step: &Step) -> bool {
+    OnError::of(step.on_error.as_deref()) == Some(OnError::Continue)
+}
+
+/// Why the pod ended, in the words of whoever ended it.
+fn pod_end(pod: &Pod) -> (&'static str, String) {
+    let status = pod.status.as_ref();
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let message = status.and_then(|status| status.message.as_deref()).unwrap_or("no message was left");
+    match status.and_then(|status| status.reason.as_deref()) {
+        Some("Evicted") => (reasons::POD_EVICTED, format!("pod `{name}` was evicted: {message}")),
+        Some(reason) => (super::POD_INTERRUPTED, format!("pod `{name}` ended early ({reason}): {message}")),
+        None if pod.metadata.deletion_timestamp.is_some() => {
+            (super::POD_DELETED, format!("pod `{name}` was deleted"))
+        }
+        None => (super::POD_INTERRUPTED, format!("pod `{name}` ended before all of its steps did")),
+    }
+}
+
+/// The declared results that steps wrote, with their types; a later step's value replaces an earlier one's.
+fn collect(task: &TaskSpec, steps: &[StepView]) -> Result<Vec<TaskRunResult>, Invalid> {
+    let mut texts: BTreeMap<&str, &str> = BTreeMap::new();
+    for step in steps {
+        if let View::Recorded { record, results_missing } = &step.state {
+            if *results_missing {
+                return Err(Invalid::new(
+                    reasons::RESULT_TOO_LARGE,
+                    format!(
+                        "the results of \"{}\" are over the 4096 bytes that a termination message holds, and the controller's report endpoint, which takes them, could not be reached from the pod",
+                        step.container
+                    ),
+                ));
+            }
+            texts.extend(record.results.iter().map(|result| (result.name.as_str(), result.value.as_str())));
+        }
+    }
+    task.results
+        .iter()
+        .filter_map(|declared| texts.get(declared.name.as_str()).map(|text| typed(declared, text)))
+        .collect()
+}
+
+/// Reads a result's text as its declared type.
+fn typed(declared: &TaskResult, text: &str) -> Result<TaskRunResult, Invalid> {
+    let wanted = declared.effective_type();
+    let value = match wanted {
+        ParamType::String => ParamValue::String(text.to_owned()),
+        ParamType::Array => ParamValue::Array(read(declared, text)?),
+        ParamType::Object => ParamValue::Object(read(declared, text)?),
+    };
+    Ok(TaskRunResult { name: declared.name.clone(), type_: Some(wanted), value })
+}
+
+fn read<T: serde::de::DeserializeOwned>(declared: &TaskResult, text: &str) -> Result<T, Invalid> {
+    serde_json::from_str(text).map_err(|error| {
+        Invalid::new(
+            reasons::VALIDATION_FAILED,
+            format!(
+                "Provided results don't match declared results: `{}` is declared as {} and the step wrote no such JSON: {error}",
+                declared.name,
+                declared.effective_type()
+            ),
+        )
+    })
+}

@@ -1,0 +1,109 @@
+//! Task runs: each case is one observation of a pod and what the decision on it is.
+
+use ergon_api::{Group, TaskRun};
+use ergon_engine::pod::Platform;
+use ergon_engine::task::{Observed, PodSeen, pod_name, reconcile};
+use ergon_engine::{Action, Library, Outcome};
+use ergon_wire::{ExitRecord, PodReport, TerminationMessage};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+/// A `record` in a container's state stands for the message that a shim would have left.
+fn fill_in_messages(pod: &mut Value) {
+    let containers = pod["status"]["containerStatuses"].as_array_mut();
+    for container in containers.into_iter().flatten() {
+        let defaults = json!({"image": "", "imageID": "", "ready": false, "restartCount": 0});
+        for (key, value) in defaults.as_object().unwrap() {
+            container.as_object_mut().unwrap().entry(key.clone()).or_insert(value.clone());
+        }
+        let terminated = &mut container["state"]["terminated"];
+        if let Some(record) = terminated.as_object_mut().and_then(|state| state.remove("record")) {
+            let record: ExitRecord = serde_json::from_value(record).unwrap();
+            terminated["message"] = json!(TerminationMessage::encode(&record, 4096));
+        }
+    }
+}
+
+#[test]
+fn every_case_is_decided_as_it_says() {
+    let now = Timestamp::from_second(1_700_000_600).unwrap();
+    let platform = Platform { image: "ergon:1".to_owned(), image_volumes: true, report: None };
+    let library = Library::default();
+    let mut problems = Vec::new();
+    for (file, cases) in crate::cases("taskruns") {
+        for case in cases.as_array().unwrap() {
+            let name = format!("{file}: {}", case["case"].as_str().unwrap());
+            let mut run = TaskRun::new(Group::Tekton, "run");
+            run.metadata.namespace = Some("default".to_owned());
+            run.metadata.uid = Some("uid-run".to_owned());
+            run.spec =
+                serde_json::from_value(case["run"].clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            if case["run"]["taskSpec"].is_null() {
+                run.spec.task_spec = serde_json::from_value(json!({
+                    "steps": [{"name": "a", "image": "i", "script": "a"}, {"name": "b", "image": "i", "script": "b"}],
+                    "results": [{"name": "r"}],
+                }))
+                .unwrap();
+            }
+            run.status = serde_json::from_value(case["status"].clone()).unwrap();
+            let mut pod_value = case["pod"].clone();
+            let pod: Option<Pod> = pod_value.is_object().then(|| {
+                fill_in_messages(&mut pod_value);
+                let owner = json!([{"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "name": "run", "uid": "uid-run", "controller": true}]);
+                pod_value["metadata"]["ownerReferences"] = pod_value["owners"].as_array().map_or(owner, |owners| json!(owners));
+                pod_value["metadata"]["name"] = json!(pod_name(&run));
+                pod_value["metadata"]["uid"] = json!("uid-pod");
+                serde_json::from_value(pod_value).unwrap_or_else(|error| panic!("{name}: {error}"))
+            });
+            let seen = match (&pod, case["pod"].as_str()) {
+                (Some(pod), _) => PodSeen::Here(pod),
+                (None, Some("gone")) => PodSeen::Gone,
+                (None, _) => PodSeen::NotInCache,
+            };
+            let report: Option<PodReport> = serde_json::from_value(case["report"].clone()).unwrap();
+            let observed = Observed {
+                group: Group::Tekton,
+                run: &run,
+                pod: seen,
+                report: report.as_ref(),
+                library: &library,
+                platform: &platform,
+            };
+            let found = match reconcile(&observed, now) {
+                Outcome::Needs(needs) => {
+                    json!({"needs": needs.iter().map(|need| format!("{need:?}")).collect::<Vec<_>>()})
+                }
+                Outcome::Decided(decision) => {
+                    let status = &decision.status;
+                    let condition = status.condition().cloned().unwrap_or_default();
+                    let actions: Vec<String> = decision
+                        .actions
+                        .iter()
+                        .map(|action| match action {
+                            Action::CreatePod(pod) => {
+                                format!("create {}", pod.metadata.name.as_deref().unwrap())
+                            }
+                            Action::EndPod { name, started, .. } => format!("end {name} started={started}"),
+                            Action::Emit(event) => format!("event {}", event.reason),
+                            other => format!("{other:?}"),
+                        })
+                        .collect();
+                    json!({
+                        "status": condition.status, "reason": condition.reason(), "message": condition.message(),
+                        "actions": actions, "podName": status.pod_name, "retries": status.retries_status.len(),
+                        "steps": status.steps.iter().map(|step| format!(
+                            "{} {}", step.name,
+                            step.termination_reason.as_deref().unwrap_or(
+                                if step.running.is_some() { "running" } else { "waiting" })
+                        )).collect::<Vec<_>>(),
+                        "results": status.results.iter().map(|result| format!("{}={}", result.name, result.value)).collect::<Vec<_>>(),
+                        "wake": decision.wake_at.map(|wake| wake.as_second() - now.as_second()),
+                    })
+                }
+            };
+            crate::compare(&name, "", &case["expect"], &found, &mut problems);
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}

@@ -1,0 +1,23 @@
+//! Images on this machine: a store by content, filled from archives and registries, with each layer unpacked once.
+
+mod blob;
+mod credentials;
+mod decompress;
+mod error;
+mod image;
+mod import;
+mod manifest;
+mod pull;
+mod reference;
+mod store;
+mod unpack;
+mod user;
+
+pub use error::ImageError;
+pub use image::{Image, ImageConfig, Layer};
+pub use pull::{Progress, PullEvent};
+pub use reference::ImageRef;
+#[cfg(test)]
+pub(crate) use unpack::Removals;
+pub use store::{Listed, PullPolicy, Store};
+pub use user::User;

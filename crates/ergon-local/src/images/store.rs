@@ -1,0 +1,316 @@
+//! The store: documents by digest, layers unpacked once each, and an index of names.
+//!
+//! ```text
+//! blobs/sha256/<hex>        manifests and configs
+//! layers/<hex>/{fs,layer.json}   one layer by the digest of its plain content
+//! index.json                names
+//! locks/                    one file for each image that is being brought in
+//! tmp/                      what is not whole yet; only whole things are renamed into place
+//! ```
+//!
+//! Any number of processes use one store at a time. Layers' archives are not kept once they are unpacked.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tempfile::{NamedTempFile, TempDir};
+
+use super::blob::{Blobs, Hashing, check_digest, digest_of, hex_of};
+use super::decompress::decompress;
+use super::error::LayerError;
+use super::manifest::{ConfigFile, Manifest, parse};
+use super::unpack::{Bounds, Ownership, Removals, mark_for_overlay, unpack};
+use super::{Image, ImageConfig, ImageError, ImageRef, Layer, Progress, pull};
+
+/// The images of this machine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
+    temp: PathBuf,
+    blobs: Blobs,
+    ownership: Ownership,
+    bounds: Bounds,
+    /// Held as long as the store is open, so that nobody clears away what is being written.
+    _open: File,
+}
+
+/// When a registry is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    /// For each run: the name may mean something new by now.
+    Always,
+    #[default]
+    IfNotPresent,
+    Never,
+}
+
+/// One name of the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub reference: String,
+    /// The digest of the manifest.
+    pub digest: String,
+    /// Bytes of the layers as they were packed.
+    pub size: u64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Index {
+    #[serde(default)]
+    references: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Entry {
+    /// The manifest for this machine.
+    pub manifest: String,
+    /// The list of manifests that it was chosen from: what a name by digest mostly means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
+}
+
+/// What is kept beside an unpacked layer.
+#[derive(Debug, Serialize, Deserialize)]
+struct LayerFile {
+    #[serde(flatten)]
+    removals: Removals,
+    overlay: bool,
+}
+
+impl Store {
+    /// Opens the store in `dir`, making it if it is missing.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, ImageError> {
+        Self::open_with(&dir.into(), Ownership::of_this_process(), Bounds::default())
+    }
+
+    fn open_with(dir: &Path, ownership: Ownership, bounds: Bounds) -> Result<Self, ImageError> {
+        let temp = dir.join("tmp");
+        for path in [&dir.join("layers"), &dir.join("locks"), &temp] {
+            // For nobody else: in root's store there are setuid programs of any origin.
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(ImageError::io("make directory", path))?;
+        }
+        let dir = dir.canonicalize().map_err(ImageError::io("find", dir))?;
+        let temp = dir.join("tmp");
+        let open = lock_file(&dir.join("locks/open"))?;
+        match open.try_lock() {
+            // Nobody else is here, so what lies in `tmp` was left by one that was ended.
+            Ok(()) => clear(&temp),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(ImageError::io("lock", &dir)(error)),
+        }
+        open.lock_shared().map_err(ImageError::io("lock", &dir))?;
+        let blobs = Blobs::open(dir.join("blobs"), temp.clone())?;
+        Ok(Self { shared: Arc::new(Shared { dir, temp, blobs, ownership, bounds, _open: open }) })
+    }
+
+    /// The image that `reference` names, pulled if it has to be and the policy allows it.
+    /// A `sha256:` digest of a manifest is a reference too.
+    pub async fn resolve(
+        &self,
+        reference: &str,
+        policy: PullPolicy,
+        progress: Option<Progress>,
+    ) -> Result<Image, ImageError> {
+        if hex_of(reference).is_ok() {
+            return self.load(reference, reference).map_err(|_| {
+                ImageError::unavailable(&reference, &"a digest alone does not say from which registry")
+            });
+        }
+        let reference = ImageRef::parse(reference)?;
+        if (policy != PullPolicy::Always || reference.is_local())
+            && let Some(image) = self.find(&reference)?
+        {
+            return Ok(image);
+        }
+        if policy == PullPolicy::Never {
+            return Err(ImageError::unavailable(&reference, &"the pull policy is `Never`"));
+        }
+        if reference.is_local() {
+            return Err(ImageError::unavailable(&reference, &"names under `localhost/` are in no registry"));
+        }
+        pull::pull(self, &reference, policy, progress).await
+    }
+
+    /// All names, in order.
+    pub fn list(&self) -> Result<Vec<Listed>, ImageError> {
+        let index = self.index()?;
+        let listed = index.references.into_iter().map(|(reference, entry)| {
+            let manifest: Manifest = parse(&self.blobs().get(&entry.manifest)?, &entry.manifest)?;
+            let size = manifest.layers.iter().map(|layer| layer.size).sum();
+            Ok(Listed { reference, digest: entry.manifest, size })
+        });
+        listed.collect()
+    }
+
+    /// The image if it is here, whole.
+    pub(crate) fn find(&self, reference: &ImageRef) -> Result<Option<Image>, ImageError> {
+        let index = self.index()?;
+        let name = reference.to_string();
+        let entry = index.references.get(&name).or_else(|| {
+            // The same content under another name of the same repository.
+            let digest = reference.digest()?;
+            let repository = reference.name();
+            index.references.iter().find_map(|(name, entry)| {
+                let same = name.strip_prefix(&repository).is_some_and(|rest| rest.starts_with([':', '@']));
+                (same && (entry.manifest == digest || entry.list.as_deref() == Some(digest))).then_some(entry)
+            })
+        });
+        let Some(entry) = entry else { return Ok(None) };
+        match self.load(&name, &entry.manifest) {
+            Ok(image) => Ok(Some(image)),
+            // Something was taken away from under the store: as if the image were not here.
+            Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn load(&self, reference: &str, manifest: &str) -> Result<Image, ImageError> {
+        let parsed: Manifest = parse(&self.blobs().get(manifest)?, manifest)?;
+        let config = parsed.config.map(|config| config.digest).unwrap_or_default();
+        let config: ConfigFile = parse(&self.blobs().get(&config)?, &config)?;
+        let layers =
+            config.rootfs.diff_ids.iter().map(|diff_id| self.layer(diff_id)).collect::<Result<_, _>>()?;
+        Ok(Image {
+            reference: reference.to_owned(),
+            digest: manifest.to_owned(),
+            config: ImageConfig::from(config),
+            layers,
+        })
+    }
+
+    pub(crate) fn has_layer(&self, diff_id: &str) -> bool {
+        self.layer_dir(diff_id).is_ok_and(|dir| dir.exists())
+    }
+
+    fn layer(&self, diff_id: &str) -> Result<Layer, ImageError> {
+        let dir = self.layer_dir(diff_id)?;
+        let path = dir.join("layer.json");
+        let text = fs::read(&path).map_err(ImageError::io("read", &path))?;
+        let file: LayerFile = parse(&text, &path.display().to_string())?;
+        Ok(Layer { path: dir.join("fs"), removals: file.removals, overlay: file.overlay })
+    }
+
+    /// Unpacks a layer, packed or plain, and keeps it if its content is what `diff_id` says.
+    /// The packed bytes are checked against `packed` when that is given.
+    pub(crate) fn add_layer(
+        &self,
+        reader: impl Read,
+        diff_id: &str,
+        packed: Option<&str>,
+    ) -> Result<(), ImageError> {
+        let failed = |source| ImageError::Layer { diff_id: diff_id.to_owned(), source: Box::new(source) };
+        let temp =
+            TempDir::new_in(self.temp()).map_err(ImageError::io("make a directory in", self.temp()))?;
+        let dest = temp.path().join("fs");
+        fs::create_dir(&dest).map_err(ImageError::io("make directory", &dest))?;
+        let bounds = self.shared.bounds;
+        let mut outer = Hashing::new(reader, bounds.bytes);
+        let removals = {
+            let plain = decompress(&mut outer).map_err(|error| failed(LayerError::Read(error)))?;
+            let mut inner = Hashing::new(plain, bounds.bytes);
+            let removals = unpack(&mut inner, &dest, self.shared.ownership, bounds).map_err(failed)?;
+            let found = inner.finish().map_err(|error| failed(LayerError::Read(error)))?;
+            if found != diff_id {
+                return Err(failed(LayerError::DiffId { found }));
+            }
+            removals
+        };
+        if let Some(packed) = packed {
+            let found = outer.finish().map_err(|error| failed(LayerError::Read(error)))?;
+            check_digest("layer", packed, &found)?;
+        }
+        let overlay =
+            mark_for_overlay(&dest, &removals).map_err(ImageError::io("mark removed files in", &dest))?;
+        let file = serde_json::to_vec(&LayerFile { removals, overlay })
+            .map_err(|source| ImageError::Document { what: "layer.json".to_owned(), source })?;
+        let path = temp.path().join("layer.json");
+        fs::write(&path, file).map_err(ImageError::io("write", &path))?;
+        let place = self.layer_dir(diff_id)?;
+        match fs::rename(temp.path(), &place) {
+            Ok(()) => {
+                // It is no longer where it would be cleared away.
+                let _ = temp.keep();
+                Ok(())
+            }
+            // Another process was faster, with the same content.
+            Err(_) if place.exists() => Ok(()),
+            Err(error) => Err(ImageError::io("make directory", &place)(error)),
+        }
+    }
+
+    /// Gives an image a name, and takes the name from the image that had it.
+    pub(crate) fn name(&self, reference: &ImageRef, entry: &Entry) -> Result<(), ImageError> {
+        let _lock = self.lock("index")?;
+        let mut index = self.index()?;
+        index.references.insert(reference.to_string(), entry.clone());
+        let path = self.shared.dir.join("index.json");
+        let text = serde_json::to_vec_pretty(&index)
+            .map_err(|source| ImageError::Document { what: "index.json".to_owned(), source })?;
+        let file =
+            NamedTempFile::new_in(self.temp()).map_err(ImageError::io("make a file in", self.temp()))?;
+        fs::write(file.path(), text).map_err(ImageError::io("write", file.path()))?;
+        file.as_file().sync_all().map_err(ImageError::io("write", file.path()))?;
+        file.persist(&path).map_err(|error| ImageError::io("write", &path)(error.error))?;
+        Ok(())
+    }
+
+    fn index(&self) -> Result<Index, ImageError> {
+        let path = self.shared.dir.join("index.json");
+        match fs::read(&path) {
+            Ok(text) => parse(&text, &path.display().to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Index::default()),
+            Err(error) => Err(ImageError::io("read", &path)(error)),
+        }
+    }
+
+    /// Waits until this process alone brings in the image of that name. Ends when the file is dropped.
+    pub(crate) fn lock(&self, name: &str) -> Result<File, ImageError> {
+        let digest = digest_of(name.as_bytes());
+        let path = self.shared.dir.join("locks").join(hex_of(&digest)?);
+        let file = lock_file(&path)?;
+        file.lock().map_err(ImageError::io("lock", &path))?;
+        Ok(file)
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.shared.blobs
+    }
+
+    pub(crate) fn temp(&self) -> &Path {
+        &self.shared.temp
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.shared.bounds
+    }
+
+    fn layer_dir(&self, diff_id: &str) -> Result<PathBuf, ImageError> {
+        Ok(self.shared.dir.join("layers").join(hex_of(diff_id)?))
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File, ImageError> {
+    File::options().create(true).truncate(false).write(true).open(path).map_err(ImageError::io("open", path))
+}
+
+fn clear(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        // What cannot be removed now is in nobody's way, and the next one tries again.
+        let _ = fs::remove_file(entry.path()).or_else(|_| fs::remove_dir_all(entry.path()));
+    }
+}

@@ -1,0 +1,13 @@
+//! The laptop shell: runs pods as OCI containers on this machine, with no cluster.
+
+pub mod container;
+pub mod event;
+mod home;
+pub mod images;
+mod rooted;
+mod run;
+
+pub use container::{CONTAINER_ARG, Container, ContainerError, ContainerSpec, Runtime, container_main};
+pub use home::home;
+pub use images::{Image, ImageError, PullPolicy, Store};
+pub use run::{RunError, RunOptions, Stop, WorkspaceSource, run};

@@ -1,0 +1,262 @@
+//! A run on this machine: the engine decides as it does in a cluster, and its pods become containers here.
+//!
+//! What a cluster's API server, kubelet and controller do is done by one loop: objects are kept in memory
+//! ([`world::World`]), pods are carried out by [`pod`], and every report and every end of a container is one more
+//! observation for the engine.
+
+mod environment;
+mod inputs;
+mod pod;
+mod sidecar;
+mod tell;
+mod volumes;
+mod world;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use ergon_api::{Document, Param};
+use ergon_engine::Need;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+use crate::container::Runtime;
+use crate::event::{Event, Status};
+use crate::images::{Image, PullEvent, PullPolicy, Store};
+
+use pod::{Finding, PodRun, Setting};
+use tell::Teller;
+use world::{Effect, World};
+
+/// What to run, and how.
+#[derive(Debug)]
+pub struct RunOptions {
+    /// All documents that were read: the run, what it refers to, its ConfigMaps and Secrets.
+    pub documents: Vec<Document>,
+    /// Which Task, Pipeline or run of the documents; needed where there is more than one.
+    pub name: Option<String>,
+    pub params: Vec<Param>,
+    /// Folders for workspaces, by the workspace's name.
+    pub workspaces: BTreeMap<String, WorkspaceSource>,
+    /// Where images and runs are kept, such as [`crate::home`].
+    pub home: PathBuf,
+    /// Keep the run's folders and containers' writings.
+    pub keep: bool,
+    /// Told when the user wants the run to end.
+    pub stop: watch::Receiver<Stop>,
+}
+
+/// Where a workspace's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkspaceSource {
+    /// A folder of this machine, as it is.
+    Path(PathBuf),
+    /// A new folder that goes with the run.
+    EmptyDir,
+}
+
+/// Whether the run is to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Stop {
+    #[default]
+    No,
+    /// End what runs, then do what `finally` says.
+    Gracefully,
+    /// End everything.
+    Now,
+}
+
+/// Why a run could not be carried out. How a run that was carried out ended is its [`Status`].
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{0}")]
+    Input(String),
+    #[error("cannot use {}: {source}", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Image(#[from] crate::images::ImageError),
+    #[error(transparent)]
+    Container(#[from] crate::container::ContainerError),
+}
+
+/// Carries a run out and tells what happens; comes back when it has ended and nothing of it is left running.
+///
+/// # Errors
+/// Documents that are no run, folders that cannot be used. A run that fails is no error.
+pub async fn run(options: RunOptions, events: mpsc::UnboundedSender<Event>) -> Result<Status, RunError> {
+    let begun = Instant::now();
+    let folders = Folders::make(&options.home)?;
+    let world = inputs::world(&options, &folders)?;
+    let setting = Setting {
+        store: Store::open(options.home.join("images"))?,
+        runtime: Runtime::open(options.home.join("containers"))?,
+        folders: folders.clone(),
+        files: world.files.clone(),
+        events: events.clone(),
+    };
+    // What an `ergon` that was killed left behind.
+    if let Err(error) = setting.runtime.sweep() {
+        tracing::warn!(%error, "cannot clear up what an earlier run left");
+    }
+    let (findings, inbox) = mpsc::unbounded_channel();
+    let mut shell = Shell {
+        teller: Teller::new(events.clone(), begun),
+        world,
+        setting,
+        pods: BTreeMap::new(),
+        findings,
+        inbox,
+        stop: options.stop,
+        stopping: Stop::No,
+    };
+    let status = shell.to_the_end().await?;
+    if !options.keep {
+        folders.remove().await;
+    }
+    Ok(status)
+}
+
+/// The folders of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Folders {
+    pub run: PathBuf,
+}
+
+impl Folders {
+    fn make(home: &std::path::Path) -> Result<Self, RunError> {
+        let unique = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let run = home.join("runs").join(format!("{unique:x}-{}", std::process::id()));
+        std::fs::create_dir_all(&run).map_err(|source| RunError::Folder { path: run.clone(), source })?;
+        let run = run.canonicalize().map_err(|source| RunError::Folder { path: run.clone(), source })?;
+        Ok(Self { run })
+    }
+
+    async fn remove(self) {
+        let removed = tokio::fs::remove_dir_all(&self.run).await;
+        if let Err(error) = removed {
+            tracing::warn!(path = %self.run.display(), %error, "cannot remove the run's folder");
+        }
+    }
+}
+
+struct Shell {
+    world: World,
+    setting: Setting,
+    teller: Teller,
+    pods: BTreeMap<String, PodRun>,
+    findings: mpsc::UnboundedSender<Finding>,
+    inbox: mpsc::UnboundedReceiver<Finding>,
+    stop: watch::Receiver<Stop>,
+    stopping: Stop,
+}
+
+impl Shell {
+    async fn to_the_end(&mut self) -> Result<Status, RunError> {
+        self.teller.begin(&self.world);
+        loop {
+            let wake_at = self.decide().await?;
+            if self.world.is_done() {
+                break;
+            }
+            self.observe(wake_at).await;
+        }
+        // Whatever still runs has been told to end; nothing stays behind.
+        for pod in self.pods.values() {
+            pod.stop();
+        }
+        while !self.pods.is_empty() {
+            self.observe(None).await;
+        }
+        Ok(self.teller.end(&self.world))
+    }
+
+    /// Decides until nothing changes any more, and does what was decided.
+    async fn decide(&mut self) -> Result<Option<Timestamp>, RunError> {
+        loop {
+            let pass = self.world.decide(Timestamp::now());
+            self.teller.look(&self.world);
+            if pass.effects.is_empty() && !pass.changed {
+                return Ok(pass.wake_at);
+            }
+            for effect in pass.effects {
+                self.perform(effect).await?;
+            }
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) -> Result<(), RunError> {
+        match effect {
+            Effect::LookUp(Need::Image(image)) => {
+                let config = match self.image(&image).await {
+                    Ok(image) => Ok(ergon_engine::ImageConfig {
+                        entrypoint: image.config.entrypoint.clone(),
+                        cmd: image.config.cmd.clone(),
+                    }),
+                    Err(error) => Err(error.to_string()),
+                };
+                self.world.library.images.insert(image, config);
+            }
+            Effect::LookUp(need) => self.world.nothing_found(&need),
+            Effect::StartPod(pod) => {
+                let name = pod.metadata.name.clone().unwrap_or_default();
+                let task = self.teller.task_of_pod(&self.world, &name);
+                let run = pod::start(self.setting.clone(), *pod, task, self.findings.clone());
+                self.pods.insert(name, run);
+            }
+            Effect::EndPod(name) => {
+                if let Some(pod) = self.pods.get(&name) {
+                    pod.stop();
+                }
+            }
+            Effect::MakeClaim(path) => {
+                volumes::make_open_dir(&path).map_err(|source| RunError::Folder { path, source })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next thing to happen.
+    async fn observe(&mut self, wake_at: Option<Timestamp>) {
+        let pause = wake_at.map_or(Duration::MAX, |wake| {
+            Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or_default()
+        });
+        tokio::select! {
+            Some(finding) = self.inbox.recv() => {
+                if let Finding::Ended { pod, .. } = &finding {
+                    self.pods.remove(pod);
+                }
+                self.world.take_in(finding);
+                self.teller.look(&self.world);
+            }
+            wanted = next_stop(&mut self.stop, self.stopping) => {
+                self.stopping = wanted;
+                self.world.stop(wanted);
+            }
+            () = tokio::time::sleep(pause), if wake_at.is_some() => {}
+        }
+    }
+
+    async fn image(&self, reference: &str) -> Result<Image, crate::images::ImageError> {
+        self.setting.image(reference, PullPolicy::IfNotPresent).await
+    }
+}
+
+/// Waits until more is wanted than before.
+async fn next_stop(stop: &mut watch::Receiver<Stop>, before: Stop) -> Stop {
+    match stop.wait_for(|wanted| *wanted > before).await {
+        Ok(wanted) => *wanted,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Tells how far a pull is.
+pub(crate) fn pull_event(image: &str, event: &PullEvent) -> Option<Event> {
+    let told = |done_bytes, total_bytes, complete| Event::ImagePull {
+        image: image.to_owned(),
+        done_bytes,
+        total_bytes,
+        complete,
+    };
+    pod::progress(event).map(|(done, total, complete)| told(done, total, complete))
+}

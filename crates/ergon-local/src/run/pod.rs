@@ -1,0 +1,572 @@
+//! One pod: what the kubelet and the agent do in a cluster is done here for it.
+//!
+//! Its containers run as the engine laid them out, each step's with the shim as its program; the agent is this process.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ergon_engine::coordinate::Event as Coordination;
+use ergon_engine::pod::{AGENT, plan_of};
+use ergon_wire::{PodPlan, PodReport, StopReason, paths};
+use k8s_openapi::api::core::v1::{
+    Container as PodContainer, ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
+    PodSpec, PodStatus,
+};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::volumes::{self, Places};
+use super::world::Files;
+use super::{Folders, environment, pull_event, sidecar};
+use crate::container::{Capabilities, Container, ContainerSpec, Mount, MountSource, Runtime};
+use crate::event::{Event, Stream};
+use crate::images::{Image, ImageError, PullEvent, PullPolicy, Store};
+
+/// What all pods of a run share.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    pub store: Store,
+    pub runtime: Runtime,
+    pub folders: Folders,
+    pub files: Files,
+    pub events: mpsc::UnboundedSender<Event>,
+}
+
+/// What is seen of a pod.
+#[derive(Debug)]
+pub(super) enum Finding {
+    Report { pod: String, report: PodReport },
+    /// Something changed that the engine should see before the end.
+    Status { pod: String, status: PodStatus },
+    /// Nothing of the pod is left running.
+    Ended { pod: String, status: PodStatus },
+}
+
+/// A pod that is being carried out.
+#[derive(Debug)]
+pub(super) struct PodRun {
+    stop: watch::Sender<bool>,
+}
+
+impl PodRun {
+    /// Ends its containers: kindly first, by force after their grace period.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+impl Setting {
+    /// An image, pulled if need be; the pull is told.
+    pub async fn image(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
+        let events = self.events.clone();
+        let name = reference.to_owned();
+        let tell: crate::images::Progress = Arc::new(move |event| {
+            if let Some(event) = pull_event(&name, &event) {
+                let _ = events.send(event);
+            }
+        });
+        self.store.resolve(reference, policy, Some(tell)).await
+    }
+}
+
+/// Bytes that are here, bytes in all, and whether that is all; none where there is nothing to show.
+pub(super) fn progress(event: &PullEvent) -> Option<(u64, Option<u64>, bool)> {
+    match event {
+        PullEvent::Started { bytes, .. } => Some((0, Some(*bytes), false)),
+        PullEvent::Downloading { done, size, .. } => Some((*done, Some(*size), false)),
+        PullEvent::Finished { .. } => Some((0, None, true)),
+        PullEvent::LayerHere { .. } | PullEvent::Unpacked { .. } => None,
+    }
+}
+
+/// Starts carrying a pod out. `task` is the name that its lines are told under.
+pub(super) fn start(
+    setting: Setting,
+    pod: Pod,
+    task: String,
+    findings: mpsc::UnboundedSender<Finding>,
+) -> PodRun {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let carried = Carrying { setting, name: name.clone(), pod, task, findings: findings.clone() };
+        let status = carried.out(stopped).await;
+        let _ = findings.send(Finding::Ended { pod: name, status });
+    });
+    PodRun { stop }
+}
+
+struct Carrying {
+    setting: Setting,
+    name: String,
+    pod: Pod,
+    task: String,
+    findings: mpsc::UnboundedSender<Finding>,
+}
+
+/// Why a pod cannot start, as the kubelet would say it of one container.
+struct Trouble {
+    container: String,
+    reason: &'static str,
+    message: String,
+}
+
+impl Carrying {
+    /// The whole life of the pod; gives its last status.
+    async fn out(&self, stopped: watch::Receiver<bool>) -> PodStatus {
+        let spec = self.pod.spec.clone().unwrap_or_default();
+        let Some(plan) = plan_of(&self.pod) else {
+            return failed_status(Vec::new(), "the pod has no plan");
+        };
+        match self.prepare(&spec).await {
+            Ok(ready) => self.go(&spec, &plan, ready, stopped).await,
+            Err(trouble) => {
+                let waiting = ContainerStateWaiting {
+                    reason: Some(trouble.reason.to_owned()),
+                    message: Some(trouble.message.clone()),
+                };
+                let state = ContainerState { waiting: Some(waiting), ..Default::default() };
+                let mut status = failed_status(vec![container_status(&trouble.container, state)], &trouble.message);
+                status.phase = Some("Pending".to_owned());
+                status
+            }
+        }
+    }
+
+    /// Volumes, and an image for each container.
+    async fn prepare(&self, spec: &PodSpec) -> Result<Ready, Trouble> {
+        let folder = self.setting.folders.run.join("pods").join(&self.name);
+        let first = spec.containers.iter().find(|container| container.name != AGENT);
+        let of_pod = |message: String| Trouble {
+            container: first.map(|container| container.name.clone()).unwrap_or_default(),
+            reason: "CreateContainerConfigError",
+            message,
+        };
+        let binaries = binaries(&self.setting.folders).map_err(|error| of_pod(error.to_string()))?;
+        let places = volumes::make(spec, &self.setting.files, &folder.join("volumes"), &binaries).map_err(of_pod)?;
+        let run_dir = match places.get("ergon-run") {
+            Some(MountSource::Bind(path)) => path.clone(),
+            _ => return Err(of_pod("the pod has no folder for its agent".to_owned())),
+        };
+        let mut images = BTreeMap::new();
+        for container in wanted(spec) {
+            let reference = container.image.clone().unwrap_or_default();
+            if images.contains_key(&reference) {
+                continue;
+            }
+            let policy = match container.image_pull_policy.as_deref() {
+                Some("Always") => PullPolicy::Always,
+                Some("Never") => PullPolicy::Never,
+                _ => PullPolicy::IfNotPresent,
+            };
+            let image = self.setting.image(&reference, policy).await.map_err(|error| Trouble {
+                container: container.name.clone(),
+                reason: "ImagePullBackOff",
+                message: with_sources(&error),
+            })?;
+            images.insert(reference, image);
+        }
+        Ok(Ready { places, run_dir, images })
+    }
+
+    async fn go(
+        &self,
+        spec: &PodSpec,
+        plan: &PodPlan,
+        ready: Ready,
+        mut stopped: watch::Receiver<bool>,
+    ) -> PodStatus {
+        let mut sidecars = Vec::new();
+        for container in spec.init_containers.iter().flatten() {
+            match self.start_sidecar(spec, container, &ready, &mut stopped).await {
+                Ok(running) => sidecars.push(running),
+                Err(trouble) => {
+                    end_sidecars(sidecars).await;
+                    let waiting = ContainerStateWaiting {
+                        reason: Some(trouble.reason.to_owned()),
+                        message: Some(trouble.message.clone()),
+                    };
+                    let state = ContainerState { waiting: Some(waiting), ..Default::default() };
+                    let mut status =
+                        failed_status(vec![container_status(&trouble.container, state)], &trouble.message);
+                    status.phase = Some("Pending".to_owned());
+                    return status;
+                }
+            }
+        }
+        let (reports, mut seen) = watch::channel(PodReport::default());
+        let (events, coordination) = mpsc::unbounded_channel();
+        let findings = self.findings.clone();
+        let name = self.name.clone();
+        let forward = tokio::spawn(async move {
+            while seen.changed().await.is_ok() {
+                let report = seen.borrow_and_update().clone();
+                let _ = findings.send(Finding::Report { pod: name.clone(), report });
+            }
+        });
+        let plan_copy = plan.clone();
+        let run_dir = ready.run_dir.clone();
+        let agent: JoinHandle<()> = tokio::spawn(async move {
+            match ergon_agent::carry_out(&plan_copy, &run_dir, &reports, coordination).await {
+                Ok(last) => {
+                    reports.send_replace(last);
+                }
+                Err(error) => tracing::error!(%error, "the pod cannot be carried out"),
+            }
+        });
+
+        let mut ends = tokio::task::JoinSet::new();
+        let mut statuses: BTreeMap<String, ContainerStatus> = BTreeMap::new();
+        let mut trouble = None;
+        for container in spec.containers.iter().filter(|container| container.name != AGENT) {
+            match self.start_step(spec, container, &ready).await {
+                Ok(running) => {
+                    let (name, run_dir) = (container.name.clone(), ready.run_dir.clone());
+                    ends.spawn(async move {
+                        let state = running.to_its_end(&run_dir.join(&name)).await;
+                        (name, state)
+                    });
+                }
+                Err(problem) => {
+                    let waiting = ContainerStateWaiting {
+                        reason: Some(problem.reason.to_owned()),
+                        message: Some(problem.message.clone()),
+                    };
+                    let state = ContainerState { waiting: Some(waiting), ..Default::default() };
+                    statuses.insert(container.name.clone(), container_status(&container.name, state));
+                    trouble = Some(problem);
+                    break;
+                }
+            }
+        }
+        let mut stopping = trouble.is_some();
+        if stopping {
+            let status = status_of("Pending", &statuses);
+            let _ = self.findings.send(Finding::Status { pod: self.name.clone(), status });
+            tell_to_stop(&events);
+        }
+        loop {
+            tokio::select! {
+                ended = ends.join_next() => match ended {
+                    Some(Ok((name, state))) => {
+                        statuses.insert(name.clone(), container_status(&name, state));
+                    }
+                    Some(Err(error)) => tracing::error!(%error, "a container was lost sight of"),
+                    None => break,
+                },
+                () = until_told(&mut stopped), if !stopping => {
+                    stopping = true;
+                    tell_to_stop(&events);
+                }
+            }
+        }
+        // Every shim is gone, so the agent ends by itself; it is not waited for where a shim never came.
+        if trouble.is_some() {
+            agent.abort();
+        }
+        let _ = agent.await;
+        let _ = forward.await;
+        end_sidecars(sidecars).await;
+        let good = statuses.values().all(|status| {
+            let terminated = status.state.as_ref().and_then(|state| state.terminated.as_ref());
+            terminated.is_some_and(|terminated| terminated.exit_code == 0)
+        });
+        match trouble {
+            Some(_) => status_of("Pending", &statuses),
+            None => status_of(if good { "Succeeded" } else { "Failed" }, &statuses),
+        }
+    }
+
+    async fn start_step(&self, spec: &PodSpec, container: &PodContainer, ready: &Ready) -> Result<Running, Trouble> {
+        let mut wanted = self.container(spec, container, ready)?;
+        let message = format!("{}/{MESSAGE}", paths::RUN);
+        wanted.set_env("ERGON_TERMINATION_MESSAGE", message);
+        let step = container.name.strip_prefix("step-").unwrap_or(&container.name).to_owned();
+        self.start_container(&wanted, container, step).await
+    }
+
+    async fn start_sidecar(
+        &self,
+        spec: &PodSpec,
+        container: &PodContainer,
+        ready: &Ready,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> Result<Running, Trouble> {
+        let wanted = self.container(spec, container, ready)?;
+        let running = self.start_container(&wanted, container, container.name.clone()).await?;
+        let message = tokio::select! {
+            () = until_told(stopped) => Err("stopped before it was ready".to_owned()),
+            _ = running.container.wait() => Err("ended before it was ready".to_owned()),
+            ready = sidecar::until_ready(container.startup_probe.as_ref()) => ready,
+        };
+        match message {
+            Ok(()) => Ok(running),
+            Err(message) => {
+                running.delete().await;
+                Err(Trouble { container: container.name.clone(), reason: "RunContainerError", message })
+            }
+        }
+    }
+
+    async fn start_container(
+        &self,
+        wanted: &ContainerSpec,
+        container: &PodContainer,
+        step: String,
+    ) -> Result<Running, Trouble> {
+        let mut started = self.setting.runtime.start(wanted).await.map_err(|error| Trouble {
+            container: container.name.clone(),
+            reason: "RunContainerError",
+            message: with_sources(&error),
+        })?;
+        for note in started.notes() {
+            tracing::info!(container = container.name, note, "not all was had as asked for");
+        }
+        let file = self.setting.folders.run.join("logs").join(&self.name).join(format!("{}.log", container.name));
+        let log = Log::open(&file).await;
+        let mut readers = Vec::new();
+        if let Some(stdout) = started.stdout.take() {
+            readers.push(self.follow(stdout, step.clone(), Stream::Stdout, log.clone()));
+        }
+        if let Some(stderr) = started.stderr.take() {
+            readers.push(self.follow(stderr, step, Stream::Stderr, log));
+        }
+        Ok(Running { container: started, readers })
+    }
+
+    /// Tells each line that a container writes.
+    fn follow(&self, output: impl AsyncRead + Unpin + Send + 'static, step: String, stream: Stream, log: Log) -> JoinHandle<()> {
+        let (events, task) = (self.setting.events.clone(), self.task.clone());
+        tokio::spawn(async move {
+            let mut output = BufReader::new(output);
+            let mut line = Vec::new();
+            while let Ok(1..) = output.read_until(b'\n', &mut line).await {
+                log.write(&line).await;
+                while matches!(line.last(), Some(b'\n' | b'\r')) {
+                    line.pop();
+                }
+                let text = String::from_utf8_lossy(&line).into_owned();
+                let _ = events.send(Event::Line { task: task.clone(), step: step.clone(), stream, text });
+                line.clear();
+            }
+        })
+    }
+
+    /// What the runtime is asked for.
+    fn container(&self, spec: &PodSpec, container: &PodContainer, ready: &Ready) -> Result<ContainerSpec, Trouble> {
+        let trouble = |message: String| Trouble {
+            container: container.name.clone(),
+            reason: "CreateContainerConfigError",
+            message,
+        };
+        let reference = container.image.clone().unwrap_or_default();
+        let image = ready.images.get(&reference).ok_or_else(|| trouble(format!("no image `{reference}`")))?;
+        let argv = [container.command.clone().unwrap_or_default(), container.args.clone().unwrap_or_default()].concat();
+        let argv = match (&container.command, argv.is_empty()) {
+            // Arguments alone go to the image's entrypoint.
+            (None, false) => [image.config.entrypoint.clone(), argv].concat(),
+            _ => argv,
+        };
+        let id = format!("{}-{}-{}", run_id(&self.setting.folders), self.name, container.name);
+        let mut wanted = ContainerSpec::of_image(id, image, argv).map_err(|error| trouble(with_sources(&error)))?;
+        for (name, value) in environment::of(container, &self.pod, &self.setting.files).map_err(trouble)? {
+            wanted.set_env(name, value);
+        }
+        if let Some(directory) = &container.working_dir {
+            wanted.cwd.clone_from(directory);
+        }
+        let mounts: Vec<Mount> =
+            volumes::mounts(container.volume_mounts.as_deref().unwrap_or_default(), &ready.places).map_err(trouble)?;
+        wanted.mounts.extend(mounts);
+        self.name.clone_into(&mut wanted.hostname);
+        secure(&mut wanted, spec, container);
+        let as_root_refused = wanted.user.uid == 0 && runs_as_non_root(spec, container);
+        if as_root_refused {
+            return Err(trouble(format!(
+                "container has runAsNonRoot and image `{reference}` will run as root: set `runAsUser`"
+            )));
+        }
+        Ok(wanted)
+    }
+}
+
+/// What a pod's containers are made of.
+struct Ready {
+    places: Places,
+    run_dir: PathBuf,
+    images: BTreeMap<String, Image>,
+}
+
+/// A container, and those who read what it writes.
+struct Running {
+    container: Container,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// The file in a step's own folder that its shim leaves the termination message in.
+const MESSAGE: &str = "termination-message";
+
+impl Running {
+    /// Waits for the end and tells it as the kubelet would: with the message that the shim left.
+    async fn to_its_end(self, run_dir: &Path) -> ContainerState {
+        let exit = self.container.wait().await;
+        let message = tokio::fs::read_to_string(run_dir.join(MESSAGE)).await.ok();
+        let (exit_code, reason) = match exit {
+            Ok(exit) if exit.oom_killed => (exit.code, "OOMKilled".to_owned()),
+            Ok(exit) if exit.code == 0 => (0, "Completed".to_owned()),
+            Ok(exit) => (exit.code, "Error".to_owned()),
+            Err(error) => (255, with_sources(&error)),
+        };
+        self.delete().await;
+        let terminated = ContainerStateTerminated { exit_code, reason: Some(reason), message, ..Default::default() };
+        ContainerState { terminated: Some(terminated), ..Default::default() }
+    }
+
+    async fn delete(self) {
+        if let Err(error) = self.container.delete().await {
+            tracing::warn!(%error, "cannot clear a container away");
+        }
+        for reader in self.readers {
+            let _ = reader.await;
+        }
+    }
+}
+
+async fn end_sidecars(sidecars: Vec<Running>) {
+    for sidecar in sidecars.into_iter().rev() {
+        sidecar::end(&sidecar.container).await;
+        sidecar.delete().await;
+    }
+}
+
+/// The lines of one container, kept.
+#[derive(Clone)]
+struct Log(Option<Arc<tokio::sync::Mutex<tokio::fs::File>>>);
+
+impl Log {
+    async fn open(path: &Path) -> Self {
+        if let Some(parent) = path.parent() {
+            let _ = tokio::fs::create_dir_all(parent).await;
+        }
+        let file = tokio::fs::File::create(path).await;
+        Self(file.ok().map(|file| Arc::new(tokio::sync::Mutex::new(file))))
+    }
+
+    async fn write(&self, line: &[u8]) {
+        if let Some(file) = &self.0 {
+            // A log that cannot be kept must not hold up the step: its lines were told.
+            let _ = file.lock().await.write_all(line).await;
+        }
+    }
+}
+
+/// All containers that need an image here: the agent is this process.
+fn wanted(spec: &PodSpec) -> impl Iterator<Item = &PodContainer> {
+    spec.init_containers.iter().flatten().chain(&spec.containers).filter(|container| container.name != AGENT)
+}
+
+/// A folder with the shim in it: this very program, which is one when it is called by that name.
+fn binaries(folders: &Folders) -> std::io::Result<PathBuf> {
+    let folder = folders.run.join("bin");
+    let shim = folder.join("ergon-shim");
+    if !shim.exists() {
+        std::fs::create_dir_all(&folder)?;
+        let program = shim_program()?;
+        // A link where the file system allows it: nothing is copied.
+        if std::fs::hard_link(&program, &shim).is_err() {
+            let copy = folder.join(format!(".{:?}", std::thread::current().id()));
+            std::fs::copy(&program, &copy)?;
+            std::fs::rename(copy, &shim)?;
+        }
+    }
+    Ok(folder)
+}
+
+/// A static program that can be the shim in any image: beside this one, or this one itself.
+fn shim_program() -> std::io::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let beside = this.with_file_name("ergon-shim");
+    Ok(if beside.is_file() { beside } else { this })
+}
+
+fn run_id(folders: &Folders) -> String {
+    folders.run.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// User, capabilities and the like: the container's own, or the pod's.
+fn secure(wanted: &mut ContainerSpec, spec: &PodSpec, container: &PodContainer) {
+    let of_pod = spec.security_context.clone().unwrap_or_default();
+    let own = container.security_context.clone().unwrap_or_default();
+    let number = |id: i64| u32::try_from(id).ok();
+    if let Some(uid) = own.run_as_user.or(of_pod.run_as_user).and_then(number) {
+        if uid != wanted.user.uid {
+            wanted.user.gid = 0;
+            wanted.user.home = None;
+        }
+        wanted.user.uid = uid;
+    }
+    if let Some(gid) = own.run_as_group.or(of_pod.run_as_group).and_then(number) {
+        wanted.user.gid = gid;
+    }
+    wanted.user.groups.extend(of_pod.supplemental_groups.iter().flatten().copied().filter_map(number));
+    wanted.user.groups.extend(of_pod.fs_group.and_then(number));
+    wanted.read_only_rootfs = own.read_only_root_filesystem == Some(true);
+    wanted.no_new_privs = own.allow_privilege_escalation == Some(false);
+    let capabilities = own.capabilities.unwrap_or_default();
+    wanted.capabilities = Capabilities {
+        add: capabilities.add.unwrap_or_default(),
+        drop: capabilities.drop.unwrap_or_default(),
+        privileged: own.privileged == Some(true),
+    };
+}
+
+fn runs_as_non_root(spec: &PodSpec, container: &PodContainer) -> bool {
+    let own = container.security_context.as_ref().and_then(|context| context.run_as_non_root);
+    own.or(spec.security_context.as_ref().and_then(|context| context.run_as_non_root)) == Some(true)
+}
+
+fn tell_to_stop(events: &mpsc::UnboundedSender<Coordination>) {
+    let stop = Coordination::Stop { reason: StopReason::Cancelled, at: ergon_agent::now() };
+    let _ = events.send(stop);
+}
+
+/// Waits until the pod is told to end.
+async fn until_told(stopped: &mut watch::Receiver<bool>) {
+    if stopped.wait_for(|stopped| *stopped).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn container_status(name: &str, state: ContainerState) -> ContainerStatus {
+    ContainerStatus { name: name.to_owned(), state: Some(state), ..Default::default() }
+}
+
+fn status_of(phase: &str, statuses: &BTreeMap<String, ContainerStatus>) -> PodStatus {
+    PodStatus {
+        phase: Some(phase.to_owned()),
+        container_statuses: Some(statuses.values().cloned().collect()),
+        ..Default::default()
+    }
+}
+
+fn failed_status(statuses: Vec<ContainerStatus>, message: &str) -> PodStatus {
+    PodStatus {
+        phase: Some("Failed".to_owned()),
+        message: Some(message.to_owned()),
+        container_statuses: Some(statuses),
+        ..Default::default()
+    }
+}
+
+/// An error and what it came from, in one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,207 @@
+//! From what changed in the objects to what a person is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ergon_api::{Condition, ParamValue, TaskRun, reasons};
+use ergon_engine::task;
+use ergon_wire::{Exit, ExitRecord, StepState};
+use tokio::sync::mpsc;
+
+use super::world::World;
+use crate::event::{Event, Status};
+
+/// Remembers what was told already.
+pub(super) struct Teller {
+    events: mpsc::UnboundedSender<Event>,
+    begun: Instant,
+    /// Task runs by name: the attempt that was told to have started, counted from 1, and when.
+    started: BTreeMap<String, (u32, Instant)>,
+    ended: BTreeSet<String>,
+    skipped: BTreeSet<String>,
+    /// Steps by (pod, container).
+    steps_started: BTreeSet<(String, String)>,
+    steps_ended: BTreeSet<(String, String)>,
+}
+
+impl Teller {
+    pub fn new(events: mpsc::UnboundedSender<Event>, begun: Instant) -> Self {
+        Self {
+            events,
+            begun,
+            started: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            skipped: BTreeSet::new(),
+            steps_started: BTreeSet::new(),
+            steps_ended: BTreeSet::new(),
+        }
+    }
+
+    pub fn begin(&self, world: &World) {
+        let (run, tasks) = match &world.pipeline_run {
+            Some(run) => {
+                let named = run.spec.pipeline_ref.as_ref().and_then(|reference| reference.name.as_ref());
+                let spec = run
+                    .spec
+                    .pipeline_spec
+                    .clone()
+                    .or_else(|| named.and_then(|name| world.library.pipelines.get(name).cloned().flatten()));
+                let tasks =
+                    spec.iter().flat_map(|spec| spec.all_tasks()).map(|task| task.name.clone()).collect();
+                (run.name().to_owned(), tasks)
+            }
+            None => {
+                let names: Vec<String> = world.task_runs.values().map(|run| task_name(world, run)).collect();
+                (world.task_runs.keys().next().cloned().unwrap_or_default(), names)
+            }
+        };
+        self.tell(Event::RunStarted { run, tasks });
+    }
+
+    /// Tells what is new.
+    pub fn look(&mut self, world: &World) {
+        for run in world.task_runs.values() {
+            self.look_at(world, run);
+        }
+        let skipped = world.pipeline_run.iter().filter_map(|run| run.status.as_ref());
+        for task in skipped.flat_map(|status| &status.skipped_tasks) {
+            if self.skipped.insert(task.name.clone()) {
+                self.tell(Event::Skipped { task: task.name.clone(), reason: task.reason.clone() });
+            }
+        }
+    }
+
+    pub fn end(&mut self, world: &World) -> Status {
+        self.look(world);
+        let (condition, results): (Option<&Condition>, BTreeMap<String, ParamValue>) = match &world.pipeline_run {
+            Some(run) => {
+                let results = run.status.iter().flat_map(|status| &status.results);
+                (run.condition(), results.map(|result| (result.name.clone(), result.value.clone())).collect())
+            }
+            None => {
+                let run = world.task_runs.values().next();
+                let results = run.and_then(|run| run.status.as_ref()).into_iter().flat_map(|status| &status.results);
+                (
+                    run.and_then(TaskRun::condition),
+                    results.map(|result| (result.name.clone(), result.value.clone())).collect(),
+                )
+            }
+        };
+        let status = condition.map_or(Status::Failed, status_of);
+        self.tell(Event::RunEnded {
+            status,
+            results,
+            message: condition.map(|condition| condition.message().to_owned()).unwrap_or_default(),
+            duration_ms: millis(self.begun.elapsed()),
+        });
+        status
+    }
+
+    /// The name that a pod's lines are told under.
+    pub fn task_of_pod(&self, world: &World, pod: &str) -> String {
+        let owner = world.task_runs.values().find(|run| task::pod_name(run) == pod);
+        owner.map(|run| task_name(world, run)).unwrap_or_default()
+    }
+
+    fn look_at(&mut self, world: &World, run: &TaskRun) {
+        let Some(status) = &run.status else { return };
+        let task = task_name(world, run);
+        let attempt = u32::try_from(status.retries_status.len()).unwrap_or(0) + 1;
+        let fresh = self.started.get(run.name()).is_none_or(|(told, _)| *told < attempt);
+        if fresh && status.pod_name.is_some() {
+            self.started.insert(run.name().to_owned(), (attempt, Instant::now()));
+            self.tell(Event::TaskStarted { task: task.clone(), attempt });
+        }
+        for pod in status.pod_name.iter().chain(status.retries_status.iter().filter_map(|old| old.pod_name.as_ref())) {
+            let report = world.pods.get(pod).and_then(|state| state.report.as_ref());
+            for step in report.into_iter().flat_map(|report| &report.steps) {
+                self.look_at_step(&task, pod, &step.container, &step.state);
+            }
+        }
+        if run.is_done() && self.ended.insert(run.name().to_owned()) {
+            let condition = run.condition().cloned().unwrap_or_default();
+            let begun = self.started.get(run.name()).map_or_else(Instant::now, |(_, at)| *at);
+            self.tell(Event::TaskEnded {
+                task,
+                status: status_of(&condition),
+                reason: condition.reason().to_owned(),
+                message: condition.message().to_owned(),
+                duration_ms: millis(begun.elapsed()),
+            });
+        }
+    }
+
+    fn look_at_step(&mut self, task: &str, pod: &str, container: &str, state: &StepState) {
+        let key = (pod.to_owned(), container.to_owned());
+        let step = container.strip_prefix("step-").unwrap_or(container).to_owned();
+        let ran = match state {
+            StepState::Waiting => false,
+            StepState::Running { .. } => true,
+            StepState::Ended { record } => record.started_at.is_some() || matches!(record.exit, Exit::NotStarted { .. }),
+        };
+        if ran && self.steps_started.insert(key.clone()) {
+            self.tell(Event::StepStarted { task: task.to_owned(), step: step.clone() });
+        }
+        if let StepState::Ended { record } = state
+            && ran
+            && self.steps_ended.insert(key)
+        {
+            self.tell(Event::StepEnded {
+                task: task.to_owned(),
+                step,
+                exit_code: record.exit.code(),
+                duration_ms: duration_of(record),
+                reason: why(&record.exit),
+            });
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listens any more: the run goes on to its end all the same.
+        let _ = self.events.send(event);
+    }
+}
+
+/// The pipeline task's name; a run without a pipeline has its Task's.
+fn task_name(world: &World, run: &TaskRun) -> String {
+    let label = world.group.label("pipelineTask");
+    let labelled = run.metadata.labels.as_ref().and_then(|labels| labels.get(&label));
+    let Some(name) = labelled else { return task::inputs::task_name(run) };
+    // The legs of a matrix are told apart by their numbers.
+    let siblings = world.task_runs.values().filter(|other| {
+        other.metadata.labels.as_ref().and_then(|labels| labels.get(&label)) == Some(name)
+    });
+    match (siblings.count(), run.name().rsplit('-').next()) {
+        (2.., Some(leg)) => format!("{name}[{leg}]"),
+        _ => name.clone(),
+    }
+}
+
+fn status_of(condition: &Condition) -> Status {
+    match condition.status {
+        ergon_api::ConditionStatus::True => Status::Succeeded,
+        _ if [reasons::task_run::CANCELLED, reasons::pipeline_run::CANCELLED].contains(&condition.reason()) => {
+            Status::Cancelled
+        }
+        _ => Status::Failed,
+    }
+}
+
+fn duration_of(record: &ExitRecord) -> u64 {
+    u64::try_from(record.finished_at - record.started_at.unwrap_or(record.finished_at)).unwrap_or(0)
+}
+
+fn why(exit: &Exit) -> Option<String> {
+    match exit {
+        Exit::Exited { .. } => None,
+        Exit::Signaled { signal } => Some(format!("ended by signal {signal}")),
+        Exit::TimedOut => Some("timed out".to_owned()),
+        Exit::Cancelled => Some("cancelled".to_owned()),
+        Exit::Skipped => Some("skipped".to_owned()),
+        Exit::NotStarted { message } | Exit::Interrupted { message } => Some(message.clone()),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,243 @@
+//! The objects of one run, in memory, and the engine's decisions on them. No containers and no clock here.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ergon_api::{Group, PipelineRun, PipelineRunSpecStatus, TaskRun, TaskRunSpecStatus};
+use ergon_engine::pod::Platform;
+use ergon_engine::task::PodSeen;
+use ergon_engine::{Action, Library, Need, Outcome, run, task};
+use ergon_wire::PodReport;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+
+use super::Stop;
+use super::pod::Finding;
+
+/// Everything that this run is about.
+#[derive(Debug)]
+pub(super) struct World {
+    pub group: Group,
+    /// None: the run is a single task run.
+    pub pipeline_run: Option<PipelineRun>,
+    pub task_runs: BTreeMap<String, TaskRun>,
+    pub pods: BTreeMap<String, PodState>,
+    pub library: Library,
+    pub files: Files,
+    /// Where claims that do not exist yet are to be.
+    pub claims_dir: PathBuf,
+    platform: Platform,
+    next_uid: u64,
+}
+
+/// What containers mount: the claims' folders, and the data of ConfigMaps and Secrets.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Files {
+    pub claims: std::sync::Arc<std::sync::Mutex<BTreeMap<String, PathBuf>>>,
+    pub config_maps: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    pub secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct PodState {
+    pub pod: Pod,
+    pub report: Option<PodReport>,
+}
+
+/// What the shell is to do.
+#[derive(Debug)]
+pub(super) enum Effect {
+    LookUp(Need),
+    StartPod(Box<Pod>),
+    EndPod(String),
+    /// A claim's folder is to be made.
+    MakeClaim(PathBuf),
+}
+
+/// What one pass over all objects came to.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    pub effects: Vec<Effect>,
+    pub changed: bool,
+    pub wake_at: Option<Timestamp>,
+}
+
+impl World {
+    pub fn new(group: Group, files: Files, claims_dir: PathBuf) -> Self {
+        Self {
+            group,
+            pipeline_run: None,
+            task_runs: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            library: Library::default(),
+            files,
+            claims_dir,
+            platform: Platform { image: String::new(), image_volumes: true, report: None },
+            next_uid: 0,
+        }
+    }
+
+    /// Gives an object what an API server would.
+    pub fn admit(&mut self, metadata: &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) {
+        self.next_uid += 1;
+        metadata.uid = Some(format!("local-{}", self.next_uid));
+        metadata.namespace.get_or_insert_with(|| "default".to_owned());
+        if metadata.name.as_deref().unwrap_or_default().is_empty() {
+            let prefix = metadata.generate_name.as_deref().unwrap_or("run-");
+            metadata.name = Some(format!("{prefix}{:05x}", std::process::id()));
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        match &self.pipeline_run {
+            Some(run) => run.is_done(),
+            None => self.task_runs.values().all(TaskRun::is_done),
+        }
+    }
+
+    /// The user wants it to end.
+    pub fn stop(&mut self, wanted: Stop) {
+        if let Some(run) = &mut self.pipeline_run {
+            run.spec.status = match wanted {
+                Stop::No => None,
+                Stop::Gracefully => Some(PipelineRunSpecStatus::CancelledRunFinally),
+                Stop::Now => Some(PipelineRunSpecStatus::Cancelled),
+            };
+        } else if wanted > Stop::No {
+            for run in self.task_runs.values_mut().filter(|run| !run.is_done()) {
+                run.spec.status = Some(TaskRunSpecStatus::Cancelled);
+            }
+        }
+    }
+
+    /// One decision on every object that is not done.
+    pub fn decide(&mut self, now: Timestamp) -> Pass {
+        let mut pass = Pass::default();
+        self.decide_pipeline(now, &mut pass);
+        let names: Vec<String> =
+            self.task_runs.values().filter(|run| !run.is_done()).map(|run| run.name().to_owned()).collect();
+        for name in names {
+            self.decide_task(&name, now, &mut pass);
+        }
+        pass
+    }
+
+    /// A new observation.
+    pub fn take_in(&mut self, finding: Finding) {
+        match finding {
+            Finding::Report { pod, report } => {
+                if let Some(state) = self.pods.get_mut(&pod) {
+                    state.report = Some(report);
+                }
+            }
+            Finding::Status { pod, status } | Finding::Ended { pod, status } => {
+                if let Some(state) = self.pods.get_mut(&pod) {
+                    state.pod.status = Some(status);
+                }
+            }
+        }
+    }
+
+    /// All documents were read before the run began: what is not there will not come.
+    pub fn nothing_found(&mut self, need: &Need) {
+        match need {
+            Need::Task(name) => {
+                self.library.tasks.entry(name.clone()).or_insert(None);
+            }
+            Need::Pipeline(name) => {
+                self.library.pipelines.entry(name.clone()).or_insert(None);
+            }
+            Need::Image(_) | Need::Pod(_) => {}
+        }
+    }
+
+    fn decide_pipeline(&mut self, now: Timestamp, pass: &mut Pass) {
+        let Some(run) = self.pipeline_run.as_ref().filter(|run| !run.is_done()) else { return };
+        let children: Vec<&TaskRun> = self.task_runs.values().collect();
+        let observed = run::Observed { group: self.group, run, children: &children, library: &self.library };
+        match run::reconcile(&observed, now) {
+            Outcome::Needs(needs) => pass.effects.extend(needs.into_iter().map(Effect::LookUp)),
+            Outcome::Decided(decision) => {
+                pass.changed |= run.status.as_ref() != Some(&decision.status);
+                pass.wake(decision.wake_at);
+                if let Some(run) = &mut self.pipeline_run {
+                    run.status = Some(decision.status);
+                }
+                self.perform(decision.actions, pass);
+            }
+        }
+    }
+
+    fn decide_task(&mut self, name: &str, now: Timestamp, pass: &mut Pass) {
+        let Some(run) = self.task_runs.get(name) else { return };
+        let state = self.pods.get(&task::pod_name(run));
+        let observed = task::Observed {
+            group: self.group,
+            run,
+            pod: state.map_or(PodSeen::Gone, |state| PodSeen::Here(&state.pod)),
+            report: state.and_then(|state| state.report.as_ref()),
+            library: &self.library,
+            platform: &self.platform,
+        };
+        match task::reconcile(&observed, now) {
+            Outcome::Needs(needs) => pass.effects.extend(needs.into_iter().map(Effect::LookUp)),
+            Outcome::Decided(decision) => {
+                pass.changed |= run.status.as_ref() != Some(&decision.status);
+                pass.wake(decision.wake_at);
+                if let Some(run) = self.task_runs.get_mut(name) {
+                    run.status = Some(decision.status);
+                }
+                self.perform(decision.actions, pass);
+            }
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>, pass: &mut Pass) {
+        for action in actions {
+            match action {
+                Action::CreateTaskRun(mut run) => {
+                    pass.changed = true;
+                    self.admit(&mut run.metadata);
+                    self.task_runs.entry(run.name().to_owned()).or_insert(*run);
+                }
+                Action::StopTaskRun { name, status, message, .. } => {
+                    if let Some(run) = self.task_runs.get_mut(&name) {
+                        pass.changed = true;
+                        run.spec.status = Some(status);
+                        run.spec.status_message = Some(message);
+                    }
+                }
+                Action::CreatePod(mut pod) => {
+                    let name = pod.metadata.name.clone().unwrap_or_default();
+                    if !self.pods.contains_key(&name) {
+                        self.admit(&mut pod.metadata);
+                        pod.status = Some(PodStatus { phase: Some("Pending".to_owned()), ..Default::default() });
+                        self.pods.insert(name, PodState { pod: (*pod).clone(), report: None });
+                        pass.effects.push(Effect::StartPod(pod));
+                    }
+                }
+                Action::EndPod { name, .. } => pass.effects.push(Effect::EndPod(name)),
+                Action::CreateClaim(claim) => {
+                    let name = claim.metadata.name.unwrap_or_default();
+                    let path = self.claims_dir.join(&name);
+                    let mut claims =
+                        self.files.claims.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    if claims.insert(name, path.clone()).is_none() {
+                        pass.effects.push(Effect::MakeClaim(path));
+                    }
+                }
+                // What events say is told from the statuses.
+                Action::Emit(_) => {}
+            }
+        }
+    }
+}
+
+impl Pass {
+    fn wake(&mut self, at: Option<Timestamp>) {
+        self.wake_at = match (self.wake_at, at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+}

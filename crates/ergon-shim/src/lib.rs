@@ -1,0 +1,104 @@
+//! Each step's entrypoint: waits for the agent, runs the command, reports the outcome.
+//!
+//! It is in every step of every pod, in whatever image the step has: one static file, one thread, no runtime. It
+//! decides nothing about its task: it is told once what to run, and says how that ended.
+
+mod end;
+mod expand;
+mod install;
+mod processes;
+mod program;
+mod results;
+mod run;
+mod script;
+mod signals;
+mod supervise;
+mod turn;
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use ergon_wire::{Exit, paths};
+
+use crate::signals::Signals;
+use crate::turn::Turn;
+
+const USAGE: &str = "\
+usage: ergon-shim [--run-dir DIR]                wait for the agent's socket in DIR, run what it says
+       ergon-shim --install DIR                  copy this program into DIR
+       ergon-shim --script-from VARIABLE [ARG…]  run the script in an environment variable, with no agent
+       ergon-shim --version | --help";
+
+/// Wrong arguments, as shells have it.
+const USAGE_CODE: u8 = 2;
+
+/// The whole program, with the arguments of this process.
+pub fn main() -> ExitCode {
+    run(std::env::args_os().skip(1))
+}
+
+/// The whole program, with arguments that do not start with its name.
+///
+/// It blocks signals, reaps whatever child of this process ends and may change its directory: a program that has
+/// this built in must call it first, with one thread, and end with the code that it gives.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args = args.into_iter();
+    let first = args.next();
+    let mut value = |option: &str| args.next().ok_or_else(|| format!("`{option}` needs a value"));
+    let job = match first.as_deref().map(OsStr::as_encoded_bytes) {
+        None => Ok(Job::Step { run_dir: PathBuf::from(paths::RUN) }),
+        Some(b"--run-dir") => value("--run-dir").map(|run_dir| Job::Step { run_dir: run_dir.into() }),
+        Some(b"--install") => value("--install").map(|dir| Job::Install { dir: dir.into() }),
+        Some(b"--script-from") => value("--script-from").map(|variable| Job::Script { variable }),
+        Some(b"--version" | b"-V") => Ok(Job::Say(concat!("ergon-shim ", env!("CARGO_PKG_VERSION")))),
+        Some(b"--help" | b"-h") => Ok(Job::Say(USAGE)),
+        Some(other) => Err(format!("`{}` is no option", String::from_utf8_lossy(other))),
+    };
+    match job {
+        Ok(Job::Step { run_dir }) => step(run_dir),
+        Ok(Job::Install { dir }) => install::install(&dir),
+        Ok(Job::Script { variable }) => install::exec_script(&variable, args),
+        Ok(Job::Say(text)) => {
+            let _ = writeln!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            say(&format_args!("ergon-shim: {problem}\n{USAGE}"));
+            ExitCode::from(USAGE_CODE)
+        }
+    }
+}
+
+enum Job {
+    Step { run_dir: PathBuf },
+    Install { dir: PathBuf },
+    Script { variable: OsString },
+    Say(&'static str),
+}
+
+/// One step, from waiting for its turn to its exit code.
+fn step(run_dir: PathBuf) -> ExitCode {
+    // Absolute, because the step's working directory may become ours.
+    let run_dir = std::path::absolute(&run_dir).unwrap_or(run_dir);
+    let signals = match Signals::block().and_then(|signals| processes::adopt_orphans().map(|()| signals)) {
+        Ok(signals) => signals,
+        Err(error) => {
+            let message = format!("the step's signals cannot be set up: {error}");
+            return end::unsent(Exit::NotStarted { message });
+        }
+    };
+    match turn::wait(&run_dir, &signals) {
+        Turn::Run { mut agent, command } => {
+            let record = run::run(&command, &run_dir, &mut agent, &signals);
+            end::report(record, Some(&command.step), Some(&mut agent))
+        }
+        Turn::Never { exit, mut agent } => end::report(end::unstarted(exit), None, agent.as_mut()),
+    }
+}
+
+/// Writes a line for people into the step's log; a log that cannot be written to is no reason to fail.
+fn say(line: &std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,5 @@
+//! The program in every step's container.
+
+fn main() -> std::process::ExitCode {
+    ergon_shim::main()
+}

@@ -1,0 +1,94 @@
+//! The pod plan: what the agent of one pod carries out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Millis;
+
+/// The version of [`PodPlan`] that this build writes and reads. The agent refuses any other.
+pub const PLAN_VERSION: u32 = 1;
+
+/// Everything the agent needs; the engine makes it together with the pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodPlan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// The tasks of this pod. One, as long as tasks are not fused.
+    pub tasks: Vec<TaskPlan>,
+    /// Where the agent reports to. Without it the termination messages are the only source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReportTarget>,
+}
+
+/// Where and how the agent reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportTarget {
+    /// Such as `https://ergon-controller.ergon-system.svc:9443/v1/report`.
+    pub url: String,
+    /// The certificate authority that signed the endpoint's certificate, as PEM.
+    pub ca: String,
+}
+
+/// One task: steps that run in order, each once the one before has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskPlan {
+    /// The `TaskRun`'s name.
+    pub name: String,
+    pub steps: Vec<StepPlan>,
+    /// Names of the results that the task declares.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<String>,
+}
+
+/// One step. Its container runs the shim, which waits until it is told to run this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepPlan {
+    /// The container's name, such as `step-build`: also the name of its directory under the agent's `/ergon/run`.
+    pub container: String,
+    /// The program and its arguments; with a script, its arguments alone.
+    /// `$(NAME)` is replaced from the container's environment, as Kubernetes does it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub argv: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<Script>,
+    /// Where the command runs; made if it is missing. Without it: the container's own working directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    #[serde(default)]
+    pub on_error: OnError,
+    /// How long the step may run, in milliseconds. None: as long as the task may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<Millis>,
+    /// Directory with the task's results, one file each; such as `/tekton/results`.
+    pub results_dir: String,
+    /// The step's metadata directory, such as `/tekton/steps/step-build`: the shim writes `exitCode` there.
+    pub step_dir: String,
+    /// Bytes that the step's termination message may have: the kubelet keeps 4096 a container and 12 KiB a pod.
+    pub message_limit: usize,
+    /// Bytes that all results of the task may have together.
+    pub result_limit: usize,
+    /// How long the command may take to end after SIGTERM before SIGKILL follows, in milliseconds.
+    pub grace_ms: Millis,
+}
+
+/// The text that an interpreter reads from a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Script {
+    /// As the user wrote it, with its shebang (`#!/bin/sh` and `set -e` added where there was none).
+    pub text: String,
+}
+
+/// What a failed step does to its task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnError {
+    /// The task fails and the steps after it are skipped.
+    #[default]
+    StopAndFail,
+    /// The exit code is recorded and the task goes on.
+    Continue,
+}

@@ -1,0 +1,50 @@
+//! The agent's report: always the whole state of its pod, so that any one of them is enough.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ExitRecord, Millis};
+
+/// What the agent posts whenever something changed. Which pod it speaks for follows from its token alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodReport {
+    /// Grows with each change: an older report that arrives late is dropped.
+    pub sequence: u64,
+    /// In the order of the plan.
+    pub steps: Vec<StepReport>,
+    /// All steps have ended: the last report.
+    pub done: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepReport {
+    /// The container's name, such as `step-build`.
+    pub container: String,
+    pub state: StepState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum StepState {
+    /// Its turn has not come, or its shim has not connected yet.
+    Waiting,
+    Running {
+        #[serde(rename = "startedAt")]
+        started_at: Millis,
+    },
+    Ended {
+        record: ExitRecord,
+    },
+}
+
+/// What the controller answers to a report that it took.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportAnswer {
+    /// The sequence that is now known.
+    pub sequence: u64,
+    /// The run was cancelled or timed out: end what runs.
+    #[serde(default)]
+    pub stop: bool,
+}

@@ -1,0 +1,53 @@
+//! The talk between agent and shim, over the step's own socket.
+//!
+//! The shim connects and says [`FromShim::Hello`]; the agent answers when the step's turn has come. A connection that
+//! breaks means that the other side is gone: the agent takes the step as interrupted, the shim ends its command.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ExitRecord, Millis, StepPlan};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "message")]
+pub enum FromShim {
+    Hello,
+    Started {
+        at: Millis,
+    },
+    /// The last message: the shim exits after it.
+    Ended {
+        record: ExitRecord,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "message")]
+pub enum ToShim {
+    Run(Box<RunCommand>),
+    /// Never run: record [`crate::Exit::Skipped`] and exit.
+    Skip,
+    /// End the command: SIGTERM to its process group, SIGKILL after the grace period.
+    Stop {
+        reason: StopReason,
+        #[serde(rename = "graceMs")]
+        grace_ms: Millis,
+    },
+}
+
+/// What the shim is to run: the step of the plan as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunCommand {
+    pub step: StepPlan,
+    /// Names of the results that the task declares: the files that the shim reads when the command has ended.
+    pub results: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StopReason {
+    Cancelled,
+    TimedOut,
+    /// The agent itself was told to end.
+    Interrupted,
+}

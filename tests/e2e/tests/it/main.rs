@@ -1,0 +1,21 @@
+//! Tests on a real cluster, and of the same things on the local shell. See the modules: each is one promise to users.
+//!
+//! `make test` starts the cluster first. `ERGON_TEST_CLUSTER=1` takes the one of `KUBECONFIG`; `ERGON_E2E=skip` leaves
+//! all of these out.
+
+mod cancel;
+mod embed;
+mod examples;
+mod failing;
+mod finally;
+mod groups;
+mod infrastructure;
+mod kubectl;
+mod many;
+mod refused;
+mod results;
+mod retries;
+mod security;
+mod sidecars;
+mod steps;
+mod workspaces;
