@@ -8,7 +8,10 @@ SHELL := bash
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BIN := target/release
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
-STATIC := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(HOST)
+CRT_STATIC := -C target-feature=+crt-static
+STATIC := RUSTFLAGS="$(CRT_STATIC)" cargo build --locked --target $(HOST)
+# The shim is in every step: packed relocations save a few percent of it.
+STATIC_SMALL := RUSTFLAGS="$(CRT_STATIC) -C link-arg=-Wl,-z,pack-relative-relocs" cargo build --locked --target $(HOST)
 KUBECONFIG_FILE := $(abspath target/cluster/kubeconfig)
 RUN_NUMBER ?= 10
 
@@ -23,7 +26,7 @@ setup: ## Install what is missing to build (as root: with apt; otherwise say how
 .PHONY: build
 build: setup ## The binaries, static, in target/release
 	$(STATIC) --release -p ergon-cli -p ergon-agent -p ergon-controller
-	$(STATIC) --profile tiny -p ergon-shim
+	$(STATIC_SMALL) --profile tiny -p ergon-shim
 	@mkdir -p $(BIN)
 	@install -m 755 $(TARGET)/$(HOST)/release/{ergon,ergon-agent,ergon-controller} $(TARGET)/$(HOST)/tiny/ergon-shim $(BIN)/
 

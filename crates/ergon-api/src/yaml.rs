@@ -27,10 +27,10 @@ pub(crate) fn read(text: &str, file: &str) -> Result<Vec<(Value, SourceMap)>, Di
         ));
     }
     let mut reader = Reader {
-        // As libyaml, and so kubectl, has it.
+        // As libyaml, and so kubectl, has it. Comments are events where another crate of the build asks for them.
         parser: Parser::new_from_str_with_options(
             text,
-            options! { block_scalar_eof_without_line_feed: true },
+            options! { block_scalar_eof_without_line_feed: true, emit_comments: false },
         ),
         anchors: BTreeMap::new(),
         alias_weight: 0,

@@ -92,6 +92,7 @@ pub enum Command {
     Logs(commands::logs::LogsArgs),
     Cancel(commands::cancel::CancelArgs),
     Delete(commands::delete::DeleteArgs),
+    Images(commands::images::ImagesArgs),
     Install(commands::install::InstallArgs),
     Uninstall(commands::uninstall::UninstallArgs),
     Version(commands::version::VersionArgs),

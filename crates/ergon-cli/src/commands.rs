@@ -5,6 +5,7 @@ pub mod completion;
 pub mod delete;
 pub mod describe;
 mod follow;
+pub mod images;
 pub mod install;
 pub mod list;
 pub mod logs;
@@ -28,6 +29,7 @@ pub async fn dispatch(cli: Cli, console: Console) -> Result {
         Command::Logs(args) => logs::logs(args, cluster, console).await,
         Command::Cancel(args) => cancel::cancel(args, cluster, console).await,
         Command::Delete(args) => delete::delete(args, cluster, console).await,
+        Command::Images(args) => images::images(args, console).await,
         Command::Install(args) => Box::pin(install::install(args, cluster, console)).await,
         Command::Uninstall(args) => uninstall::uninstall(args, cluster, console).await,
         Command::Version(args) => version::version(args, cluster, console).await,

@@ -1,5 +1,6 @@
 //! Text for people: tables, times, colours. Pure: what is printed follows from what is given.
 
+mod amount;
 mod describe;
 mod live;
 mod log;
@@ -8,6 +9,7 @@ mod style;
 mod table;
 mod time;
 
+pub use amount::bytes;
 pub use describe::{Tail, describe_pipeline, describe_run, describe_task};
 pub use live::{Live, Summary};
 pub use log::LogPainter;

@@ -14,6 +14,8 @@ pub mod start;
 mod admission;
 mod certificate;
 mod events;
+#[cfg(test)]
+mod fake;
 mod health;
 mod images;
 mod lease;

@@ -1,5 +1,7 @@
 //! The shell around the engine: observe, let it decide, do what it says. No decision is made here.
 
+#[cfg(test)]
+mod against_a_fake;
 mod lookup;
 mod perform;
 mod pipeline_run;

@@ -3,6 +3,7 @@
 //! No init containers where the cluster has image volumes, no polling, one agent that decides inside the pod; all
 //! steps' containers start at once and wait for their turn in the shim.
 
+mod affinity;
 mod build;
 mod resources;
 mod security;

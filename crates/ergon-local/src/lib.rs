@@ -4,6 +4,7 @@ pub mod container;
 pub mod event;
 mod home;
 pub mod images;
+mod lock;
 mod rooted;
 mod run;
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use ergon_api::Group;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -15,6 +15,8 @@ use crate::program::{Finished, run_program};
 const OTHER_CLUSTER: &str = "ERGON_TEST_CLUSTER";
 /// Set to `skip` to leave out what needs a cluster.
 const SWITCH: &str = "ERGON_E2E";
+/// Names the `ergon` command to test, which must be static: steps run it in their own containers.
+const PROGRAM: &str = "ERGON_BIN";
 /// How long the API server may take to say that it is there.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
@@ -80,7 +82,13 @@ impl Cluster {
     /// It cannot be started. A failure of the command itself is in what is returned.
     pub async fn ergon(&self, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Result<Finished> {
         let environment = [&[("KUBECONFIG", self.kubeconfig.as_os_str())], environment].concat();
-        run_program(&ergon(), arguments, &environment, "").await
+        let program = ergon();
+        ensure!(
+            program.is_file(),
+            "there is no {}: build it, or name another in {PROGRAM}",
+            program.display()
+        );
+        run_program(&program, arguments, &environment, "").await
     }
 }
 
@@ -92,7 +100,7 @@ pub fn root() -> PathBuf {
 
 /// The `ergon` command: `ERGON_BIN`, or the release build.
 pub fn ergon() -> PathBuf {
-    std::env::var_os("ERGON_BIN").map_or_else(|| root().join("target/release/ergon"), PathBuf::from)
+    std::env::var_os(PROGRAM).map_or_else(|| root().join("target/release/ergon"), PathBuf::from)
 }
 
 fn kubeconfig() -> Result<PathBuf> {

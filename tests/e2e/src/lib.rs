@@ -11,5 +11,5 @@ mod wait;
 pub use cluster::{Cluster, ergon, root};
 pub use manifest::{documents, expectation, group_of, in_group};
 pub use program::{Finished, run_program};
-pub use space::{Space, in_restricted_space, in_space, in_space_alone};
+pub use space::{Space, in_restricted_space, in_space, in_space_alone, is_over};
 pub use wait::{Ran, until};

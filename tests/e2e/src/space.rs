@@ -256,11 +256,17 @@ impl Space {
         Ok(found)
     }
 
-    /// What one container of a pod wrote.
+    /// What one container of a pod wrote, once it has ended.
     ///
     /// # Errors
     /// There is no log.
     pub async fn log(&self, pod: &str, container: &str) -> Result<String> {
+        // A run ends when its agent reports it, up to a second before the kubelet sees the container's end.
+        let there = |pod: Option<&Pod>| {
+            pod.is_none_or(|pod| containers(pod).any(|status| status.name == container && has_ended(status)))
+        };
+        let seen = until(self.api(), pod, "at the end of its log", LONGEST, there).await?;
+        ensure!(seen.is_some(), "pod `{pod}` is gone, and with it the log of `{container}`");
         let params = LogParams { container: Some(container.to_owned()), ..LogParams::default() };
         self.api::<Pod>()
             .logs(pod, &params)
@@ -288,13 +294,8 @@ impl Space {
     /// It does not, or its container never starts.
     pub async fn wrote(&self, pod: &str, container: &str, text: &str) -> Result<()> {
         self.pod_when(pod, "started", |pod| {
-            containers(pod).any(|status| {
-                status.name == container
-                    && status
-                        .state
-                        .as_ref()
-                        .is_some_and(|state| state.running.is_some() || state.terminated.is_some())
-            })
+            containers(pod)
+                .any(|status| status.name == container && (is_running(status) || has_ended(status)))
         })
         .await?;
         let params =
@@ -313,14 +314,14 @@ impl Space {
             .with_context(|| format!("`{container}` never wrote `{text}`"))?
     }
 
-    /// Waits until no container of any pod here runs.
+    /// Waits until every pod here has ended or is gone.
     ///
     /// # Errors
     /// One goes on.
     pub async fn quiet(&self) -> Result<()> {
         for pod in self.api::<Pod>().list(&ListParams::default()).await? {
-            let idle = |pod: Option<&Pod>| pod.is_none_or(|pod| !runs(pod));
-            until(self.api::<Pod>(), &pod.name_any(), "without a running container", LONGEST, idle).await?;
+            let over = |pod: Option<&Pod>| pod.is_none_or(is_over);
+            until(self.api::<Pod>(), &pod.name_any(), "over", LONGEST, over).await?;
         }
         Ok(())
     }
@@ -350,12 +351,8 @@ impl Space {
         }
         for pod in self.api::<Pod>().list(&ListParams::default()).await.into_iter().flatten() {
             let phase = pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
-            let states: Vec<String> = containers(&pod)
-                .map(|status| {
-                    let state = serde_json::to_value(&status.state).unwrap_or_default();
-                    format!("    {}: {state}", status.name)
-                })
-                .collect();
+            let states: Vec<String> =
+                containers(&pod).map(|status| format!("    {}: {}", status.name, state(status))).collect();
             lines.push(format!("  Pod {} {phase}\n{}", pod.name_any(), states.join("\n")));
         }
         lines.join("\n")
@@ -366,6 +363,22 @@ fn described<K: Ran>(run: &K) -> String {
     format!("  {} {}: {} {}", K::kind(&run.group_of()), run.name_any(), run.reason(), run.message())
 }
 
+/// A container's state in a few words.
+fn state(status: &ContainerStatus) -> String {
+    let state = status.state.clone().unwrap_or_default();
+    if let Some(ended) = state.terminated {
+        return format!("ended with {} ({})", ended.exit_code, ended.reason.unwrap_or_default());
+    }
+    if let Some(waiting) = state.waiting {
+        return format!(
+            "waits: {} {}",
+            waiting.reason.unwrap_or_default(),
+            waiting.message.unwrap_or_default()
+        );
+    }
+    if state.running.is_some() { "runs".to_owned() } else { "unknown".to_owned() }
+}
+
 /// All containers of a pod, also those that start before the others.
 fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     pod.status.iter().flat_map(|status| {
@@ -373,6 +386,16 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     })
 }
 
-fn runs(pod: &Pod) -> bool {
-    containers(pod).any(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()))
+/// Whether none of a pod's containers runs, nor will.
+pub fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn is_running(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|state| state.running.is_some())
+}
+
+fn has_ended(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|state| state.terminated.is_some())
 }

@@ -82,11 +82,16 @@ pub async fn run(args: RunArgs, console: Console) -> Result {
     }
     let name = Some(target.name().to_owned()).filter(|name| !name.is_empty()).or(args.name);
     let (stop, stopped) = watch::channel(Stop::No);
-    let home = ergon_local::home().ok_or_else(|| {
-        Failure::invalid("there is no folder to keep images and runs in").hint("set HOME or ERGON_HOME")
-    })?;
+    let home = home()?;
     let options = RunOptions { documents, name, params, workspaces, home, keep: args.keep, stop: stopped };
     carry_out(options, &stop, args.output, console).await
+}
+
+/// Where images and runs are kept.
+pub fn home() -> Result<PathBuf> {
+    ergon_local::home().ok_or_else(|| {
+        Failure::invalid("there is no folder to keep images and runs in").hint("set HOME or ERGON_HOME")
+    })
 }
 
 async fn carry_out(
@@ -149,7 +154,8 @@ fn finish(status: Result<Status, RunError>) -> Result {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// The error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

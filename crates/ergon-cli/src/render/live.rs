@@ -7,7 +7,7 @@ use ergon_api::ParamValue;
 use ergon_local::event::{Event, Status};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{LogPainter, Style, Table, duration};
+use super::{LogPainter, Style, Table, bytes, duration};
 use crate::console::Console;
 use crate::failure::Result;
 
@@ -267,16 +267,6 @@ fn paint(style: Style, status: Status) -> String {
     }
 }
 
-fn bytes(bytes: u64) -> String {
-    const KIB: u64 = 1 << 10;
-    const MIB: u64 = 1 << 20;
-    match bytes {
-        0..KIB => format!("{bytes} B"),
-        KIB..MIB => format!("{} KiB", bytes / KIB),
-        _ => format!("{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
@@ -327,13 +317,5 @@ mod tests {
             Failed in 1m2s: Tasks Completed: 2 (Failed: 1, Cancelled 0), Skipped: 1
         "]]
         .assert_eq(&text);
-    }
-
-    #[test]
-    fn amounts_are_short() {
-        assert_eq!(
-            [bytes(12), bytes(2048), bytes(3 << 20), bytes((3 << 20) + (1 << 19))],
-            ["12 B", "2 KiB", "3.0 MiB", "3.5 MiB"]
-        );
     }
 }

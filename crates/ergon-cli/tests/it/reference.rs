@@ -28,13 +28,16 @@ fn reference(command: &Command) -> String {
     text.push_str("Every command takes these:\n\n");
     options(&mut text, command.get_arguments().filter(|arg| arg.is_global_set()));
     for command in command.get_subcommands() {
-        section(&mut text, command);
+        section(&mut text, command.get_name(), command);
+        for inner in command.get_subcommands() {
+            section(&mut text, &format!("{} {}", command.get_name(), inner.get_name()), inner);
+        }
     }
     text.trim_end().to_owned() + "\n"
 }
 
-fn section(text: &mut String, command: &Command) {
-    let _ = writeln!(text, "## `ergon {}`\n", command.get_name());
+fn section(text: &mut String, name: &str, command: &Command) {
+    let _ = writeln!(text, "## `ergon {name}`\n");
     let about = command.get_long_about().or(command.get_about()).unwrap();
     let about = about.to_string();
     let _ = writeln!(text, "{}.\n", about.trim_end_matches('.'));

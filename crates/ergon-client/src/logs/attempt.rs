@@ -1,6 +1,10 @@
 //! One try of a task: its steps' containers, one after another.
 
+use std::sync::Mutex;
+
 use ergon_api::{TaskRun, TaskRunStatus};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::Reader;
@@ -75,35 +79,48 @@ fn attempt(run: &TaskRun, number: usize, status: &TaskRunStatus, past: bool) -> 
 }
 
 /// Follows the steps one after another until the attempt is over and all of it is read.
+///
+/// A log closes up to a second after its container has ended: the kubelet looks that often. So the next step's log is
+/// opened as soon as the status says that the step before has ended, while what that one wrote last still comes.
 pub async fn follow(
     reader: &Reader,
     mut attempt: watch::Receiver<Attempt>,
     pod: watch::Receiver<Option<PodView>>,
 ) {
-    let mut done: Vec<String> = Vec::new();
-    let mut noted = None;
+    let source = attempt.clone();
+    let noted = Mutex::new(None);
+    let mut begun: Vec<String> = Vec::new();
+    let mut open = FuturesUnordered::new();
+    // The container that was opened last, when it was still at work then. One that had ended already is read to its end
+    // first, or its lines would mix with the next one's.
+    let mut live: Option<String> = None;
+    let mut told = true;
     loop {
         let now = attempt.borrow_and_update().clone();
-        let next = now.steps.iter().find(|step| !done.contains(&step.container));
+        let ended = |container: &String| {
+            now.steps.iter().any(|step| step.container == *container && step.state == State::Ended)
+        };
+        let next = now.steps.iter().find(|step| !begun.contains(&step.container));
         match next {
-            Some(step) => {
+            Some(step) if open.is_empty() || live.as_ref().is_some_and(ended) => {
                 // Steps that share a container share its log, and are read under the first one's name.
-                done.push(step.container.clone());
+                begun.push(step.container.clone());
                 if wanted(reader, &step.name) {
+                    live = (step.state != State::Ended).then(|| step.container.clone());
                     let target = Target { step: step.name.clone(), container: step.container.clone() };
-                    if !container::follow(reader, &target, &mut attempt.clone(), &mut pod.clone(), &mut noted)
-                        .await
-                    {
-                        return;
-                    }
+                    open.push(container::follow(reader, target, source.clone(), pod.clone(), &noted));
                 }
+                continue;
             }
-            None if now.over => return,
-            None => {
-                if attempt.changed().await.is_err() {
-                    return;
-                }
-            }
+            None if open.is_empty() && (now.over || !told) => return,
+            Some(_) | None => {}
+        }
+        tokio::select! {
+            Some(listening) = open.next() => if !listening {
+                return;
+            },
+            news = attempt.changed(), if told => told = news.is_ok(),
+            else => return,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One container's log, from its first line to its last, however often the connection breaks.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -75,10 +76,10 @@ fn readiness(attempt: &Attempt, pod: Option<&PodView>, container: &str) -> Readi
 /// so that each is told once. False when nobody reads any more.
 pub async fn follow(
     reader: &Reader,
-    target: &Target,
-    attempt: &mut watch::Receiver<Attempt>,
-    pod: &mut watch::Receiver<Option<PodView>>,
-    noted: &mut Option<String>,
+    target: Target,
+    mut attempt: watch::Receiver<Attempt>,
+    mut pod: watch::Receiver<Option<PodView>>,
+    noted: &Mutex<Option<String>>,
 ) -> bool {
     let task = attempt.borrow().task.clone();
     let mut position = Position::default();
@@ -101,18 +102,18 @@ pub async fn follow(
                 };
             }
             Readiness::No { trouble } => {
-                if trouble.is_some() && trouble != *noted {
-                    (*noted).clone_from(&trouble);
-                    if !reader.note(&task, Some(&target.step), trouble.unwrap_or_default()).await {
-                        return false;
-                    }
+                if let Some(trouble) = trouble
+                    && is_news(noted, &trouble)
+                    && !reader.note(&task, Some(&target.step), trouble).await
+                {
+                    return false;
                 }
-                changed(attempt, pod, None).await;
+                changed(&mut attempt, &mut pod, None).await;
                 continue;
             }
         };
         let source = attempt.borrow().clone();
-        let outcome = copy(reader, &source, target, &mut position, true).await;
+        let outcome = copy(reader, &source, &target, &mut position, true).await;
         match outcome {
             Ok(Copied { listening: false, .. }) => return false,
             // Only what was opened after the end has surely all of it.
@@ -139,8 +140,19 @@ pub async fn follow(
                 }
             }
         }
-        changed(attempt, pod, pauses.next()).await;
+        changed(&mut attempt, &mut pod, pauses.next()).await;
     }
+}
+
+/// True for a trouble that was not the last one told.
+fn is_news(noted: &Mutex<Option<String>>, trouble: &str) -> bool {
+    // Only a panic while it is held could poison it, and then the text in it is still whole.
+    let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+    let news = noted.as_deref() != Some(trouble);
+    if news {
+        *noted = Some(trouble.to_owned());
+    }
+    news
 }
 
 /// Hands on what there is. False when nobody reads any more.

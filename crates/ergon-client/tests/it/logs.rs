@@ -189,6 +189,27 @@ async fn the_next_step_does_not_wait_for_a_status() {
     assert_eq!(next(&mut logs).await.unwrap(), "a/two: 2");
 }
 
+/// The kubelet closes a log late: the status is enough to open the next one, and what still comes is not lost.
+#[tokio::test(start_paused = true)]
+async fn the_next_step_does_not_wait_for_the_log_to_close() {
+    let fake = Fake::new(&["ergon.dev"]);
+    fake.put(run("ergon.dev", "PipelineRun", "r", "Unknown", "Running"));
+    fake.put(task("a", 1, &[("one", "running"), ("two", "waiting")], false));
+    fake.put(pod("a", &[("one", "running"), ("two", "running")]));
+    let one = fake.live_log("r-a-pod", "step-one");
+    let two = fake.live_log("r-a-pod", "step-two");
+    let ergon = fake.client();
+    let reference = ergon.find("r", None).await.unwrap().reference();
+    let mut logs = ergon.logs(&reference, follow());
+    one.write(&stamped(1, "1"));
+    assert_eq!(next(&mut logs).await.unwrap(), "a/one: 1");
+    fake.put(task("a", 1, &[("one", "terminated"), ("two", "running")], false));
+    two.write(&stamped(2, "2"));
+    assert_eq!(next(&mut logs).await.unwrap(), "a/two: 2");
+    one.write(&stamped(1, "late"));
+    assert_eq!(next(&mut logs).await.unwrap(), "a/one: late");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_retried_task_shows_every_try() {
     let fake = Fake::new(&["ergon.dev"]);

@@ -40,12 +40,15 @@ pub enum IdentityError {
     Unknown(#[source] kube::Error),
 }
 
+/// The pod, or none where the token was refused; and when.
+type Verdict = (Option<PodIdentity>, Instant);
+
 /// Asks and remembers.
 pub struct Identities {
     client: Client,
     /// Of this process alone, so that nobody can prepare two tokens with the same hash.
     hasher: [RandomState; 2],
-    known: Mutex<HashMap<[u64; 2], (Option<PodIdentity>, Instant)>>,
+    known: Mutex<HashMap<[u64; 2], Verdict>>,
 }
 
 impl Identities {

@@ -122,6 +122,10 @@ impl Shell {
         if !written.is_done() {
             return Ok(());
         }
+        let pod = Name::new(key.name.namespace.clone(), task::pod_name(&written));
+        if let Some(pod) = self.pods.get(&pod) {
+            self.reports.forget(&pod.uid().unwrap_or_default());
+        }
         let status = written.status.as_ref();
         let start = status.and_then(|status| status.start_time.as_ref());
         let end = status.and_then(|status| status.completion_time.as_ref());

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_core::{Resource, ResourceExt as _};
 
-use super::{AGENT, POD_LABEL, Platform, PodError, resources, security, step, template, volumes};
+use super::{AGENT, POD_LABEL, Platform, PodError, affinity, resources, security, step, template, volumes};
 use crate::name;
 use crate::task::inputs::{Resolved, task_name};
 use crate::{Library, labels};
@@ -96,7 +96,9 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     containers.extend(steps);
 
     let mut volumes = volumes::ours(input.group, input.platform);
-    volumes.extend(volumes::workspaces(&bindings)?);
+    let workspaces = volumes::workspaces(&bindings)?;
+    let claim_labels = affinity::labels(&workspaces);
+    volumes.extend(workspaces);
     volumes.extend(pod_template.volumes.iter().cloned());
     volumes.extend(spec.volumes.iter().cloned());
 
@@ -113,7 +115,8 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
         ..Default::default()
     };
     template::apply(&pod_template, &mut pod_spec);
-    Ok((Pod { metadata: metadata(input), spec: Some(pod_spec), status: None }, claims))
+    pod_spec.affinity = affinity::add(pod_spec.affinity, &claim_labels);
+    Ok((Pod { metadata: metadata(input, claim_labels), spec: Some(pod_spec), status: None }, claims))
 }
 
 /// The workspaces' bindings with a claim's name in place of each template, and those claims.
@@ -153,10 +156,11 @@ pub(crate) fn claim<Run: Resource<DynamicType = Group>>(
     }
 }
 
-fn metadata(input: &PodInput<'_>) -> ObjectMeta {
+fn metadata(input: &PodInput<'_>, claim_labels: BTreeMap<String, String>) -> ObjectMeta {
     let run = input.run;
     let mut labels = labels::task_run(input.group, run, &task_name(run));
     labels.insert(POD_LABEL.to_owned(), PLAN_VERSION.to_string());
+    labels.extend(claim_labels);
     ObjectMeta {
         name: Some(input.name.to_owned()),
         namespace: run.metadata.namespace.clone(),
@@ -290,6 +294,22 @@ mod tests {
         let longest =
             agent.env.iter().flatten().filter_map(|variable| variable.value.as_ref()).map(String::len).max();
         assert!(longest.unwrap() < 128 << 10);
+    }
+
+    #[test]
+    fn pods_that_share_a_claim_run_on_one_node() {
+        let pod = built(
+            Group::Ergon,
+            serde_json::json!({
+                "taskSpec": {"workspaces": [{"name": "w"}], "steps": [{"image": "i", "script": "x"}]},
+                "workspaces": [{"name": "w", "persistentVolumeClaim": {"claimName": "c"}}],
+            }),
+        );
+        let terms = pod.spec.unwrap().affinity.unwrap().pod_affinity.unwrap();
+        let terms = terms.required_during_scheduling_ignored_during_execution.unwrap();
+        let wanted = terms[0].label_selector.clone().unwrap().match_labels.unwrap();
+        let labels = pod.metadata.labels.unwrap();
+        assert!(wanted.iter().all(|(key, value)| labels.get(key) == Some(value)) && !wanted.is_empty());
     }
 
     #[test]

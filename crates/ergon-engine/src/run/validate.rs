@@ -14,7 +14,9 @@ use crate::task::{Invalid, unserved};
 /// # Errors
 /// What the user must mend, with the place.
 pub(super) fn check(observed: &Observed<'_>, prepared: &Prepared) -> Result<Vec<Need>, Invalid> {
-    if let Some(invalid) = unserved::pipeline(&prepared.spec) {
+    let refused =
+        unserved::pipeline(&prepared.spec).or_else(|| unserved::fuse(observed.run.spec.fuse, "spec.fuse"));
+    if let Some(invalid) = refused {
         return Err(Invalid::new(reasons::FAILED_VALIDATION, invalid.message));
     }
     let mut needs = Vec::new();

@@ -1,6 +1,6 @@
 //! Fields of Tekton's API that are read but not carried out yet. Each is refused by name: nothing is ignored silently.
 
-use ergon_api::{PipelineSpec, PipelineTask, TaskRun, TaskSpec, reasons::task_run as reasons};
+use ergon_api::{Fuse, PipelineSpec, PipelineTask, TaskRun, TaskSpec, reasons::task_run as reasons};
 
 use super::inputs::Invalid;
 
@@ -45,11 +45,23 @@ pub fn pipeline(spec: &PipelineSpec) -> Option<Invalid> {
                     "remote Tasks",
                 ),
                 (task.is_custom_task(), field("taskRef"), "custom tasks"),
+                (
+                    matches!(task.fuse, Some(Fuse::Pod | Fuse::Container)),
+                    field("fuse"),
+                    "tasks that share a pod",
+                ),
                 (task.when.iter().any(|when| when.cel.is_some()), field("when[].cel"), "CEL conditions"),
             ])
         })
     };
-    tasks("tasks", &spec.tasks).or_else(|| tasks("finally", &spec.finally))
+    fuse(spec.fuse, "spec.fuse")
+        .or_else(|| tasks("tasks", &spec.tasks))
+        .or_else(|| tasks("finally", &spec.finally))
+}
+
+/// `auto` and `never` allow a pod for each task; the others ask for what there is not.
+pub fn fuse(wanted: Option<Fuse>, field: &str) -> Option<Invalid> {
+    first([(matches!(wanted, Some(Fuse::Pod | Fuse::Container)), field, "tasks that share a pod")])
 }
 
 fn first<Field: Into<String>, const N: usize>(checks: [(bool, Field, &str); N]) -> Option<Invalid> {

@@ -42,7 +42,10 @@ pub fn judge(run: &str, task: &TaskSpec, pod: &Pod, steps: &[StepView]) -> Verdi
     let all_ended = steps.iter().all(|step| step.state.is_ended());
     let over = is_over(pod);
     if !all_ended && !over {
-        return running(pod, steps);
+        return match agent_end(pod) {
+            Some(message) => failed(super::POD_INTERRUPTED, message),
+            None => running(pod, steps),
+        };
     }
     for (step, view) in task.steps.iter().zip(steps) {
         if let Some((reason, message)) = failure(step, view, pod) {
@@ -76,6 +79,15 @@ fn is_over(pod: &Pod) -> bool {
         .as_ref()
         .and_then(|status| status.phase.as_deref())
         .is_some_and(|phase| phase == "Succeeded" || phase == "Failed")
+}
+
+/// Why the steps of a pod that still runs will never be told to go on: its agent is gone.
+fn agent_end(pod: &Pod) -> Option<String> {
+    let status = super::steps::container_status(Some(pod), crate::pod::AGENT)?;
+    let terminated = status.state.as_ref()?.terminated.as_ref().filter(|end| end.exit_code != 0)?;
+    let reason = terminated.reason.as_deref().unwrap_or("no reason given");
+    let message = terminated.message.as_deref().unwrap_or("no message was left");
+    Some(format!("the pod's agent ended with code {} ({reason}): {message}", terminated.exit_code))
 }
 
 fn running(pod: &Pod, steps: &[StepView]) -> Verdict {

@@ -20,6 +20,7 @@ use super::cgroup::Cgroup;
 use super::error::{Doing, Failure};
 use super::talk::{Exit, FromHelper, FromInit, Instruction, ToHelper};
 use super::{guard, init, namespaces};
+use crate::lock::Lock;
 
 /// The first argument that makes a program call [`container_main`] before anything else.
 pub const CONTAINER_ARG: &str = "__container";
@@ -50,8 +51,7 @@ pub fn container_main(args: impl IntoIterator<Item = String>) -> ExitCode {
 fn helper(mut control: UnixStream) -> io::Result<()> {
     let Some(instruction) = read_frame::<Instruction>(&mut control)? else { return Ok(()) };
     // Tells the sweeper that somebody still works in the directory.
-    let lock = fs::File::open(instruction.dir.join("lock"))?;
-    lock.lock_shared()?;
+    let _lock = Lock::shared(&instruction.dir.join("lock"))?;
     match start(&instruction) {
         Ok(running) => {
             let started = FromHelper::Started { pid: running.pid.as_raw(), notes: running.notes.clone() };

@@ -9,7 +9,7 @@
 //! init                     where our own program is mounted; see `guard`
 //! ```
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -31,6 +31,7 @@ use super::error::ContainerError;
 use super::helper::{CONTAINER_ARG, HELPER};
 use super::spec::{ContainerSpec, Network, NetworkHandle};
 use super::talk::{Exit, FromHelper, Instruction, ToHelper};
+use crate::lock::Lock;
 
 /// Names become directories and parts of control groups.
 const ID_MAX: usize = 200;
@@ -57,7 +58,7 @@ pub struct Container {
     /// What the program writes; take it and read it, or the program will wait.
     pub stdout: Option<ChildStdout>,
     pub stderr: Option<ChildStderr>,
-    _lock: File,
+    _lock: Lock,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +107,7 @@ impl Runtime {
         &self,
         spec: &ContainerSpec,
         dir: &Path,
-        lock: File,
+        lock: Lock,
     ) -> Result<Container, ContainerError> {
         let failed =
             |error: io::Error| ContainerError::Start { id: spec.id.clone(), reason: error.to_string() };
@@ -183,13 +184,12 @@ impl Runtime {
         let mut removed = 0;
         for entry in fs::read_dir(&self.dir).map_err(ContainerError::io("read", &self.dir))?.flatten() {
             let dir = entry.path();
-            let free = match File::open(dir.join("lock")) {
-                Ok(lock) => match lock.try_lock() {
-                    Ok(()) => true,
-                    Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
-                },
-                // Half removed. One that is being made has the lock before anything else.
-                Err(_) => dir.join("upper").exists(),
+            let path = dir.join("lock");
+            // Without the file it is half removed. One that is being made has the lock before anything else.
+            let free = if path.exists() {
+                matches!(Lock::try_exclusive(&path), Ok(Some(_)))
+            } else {
+                dir.join("upper").exists()
             };
             if free && remove_tree(&dir).is_ok() {
                 removed += 1;
@@ -281,7 +281,7 @@ fn check_id(id: &str) -> Result<(), ContainerError> {
     if good { Ok(()) } else { Err(ContainerError::Id { id: id.to_owned() }) }
 }
 
-fn make_dir(dir: &Path, spec: &ContainerSpec) -> Result<File, ContainerError> {
+fn make_dir(dir: &Path, spec: &ContainerSpec) -> Result<Lock, ContainerError> {
     fs::create_dir(dir).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => ContainerError::Exists { id: spec.id.clone() },
         _ => ContainerError::io("make directory", dir)(error),
@@ -291,11 +291,10 @@ fn make_dir(dir: &Path, spec: &ContainerSpec) -> Result<File, ContainerError> {
     })
 }
 
-fn fill_dir(dir: &Path, spec: &ContainerSpec) -> Result<File, ContainerError> {
+fn fill_dir(dir: &Path, spec: &ContainerSpec) -> Result<Lock, ContainerError> {
     // Locked before it has its name, so that the sweeper never finds it free.
     let (path, place) = (dir.join("lock.new"), dir.join("lock"));
-    let lock = File::create(&path).map_err(ContainerError::io("make", &path))?;
-    lock.lock_shared().map_err(ContainerError::io("lock", &path))?;
+    let lock = Lock::shared(&path).map_err(ContainerError::io("lock", &path))?;
     fs::rename(&path, &place).map_err(ContainerError::io("make", &place))?;
     for name in ["upper", "work", "rootfs"] {
         let path = dir.join(name);

@@ -11,7 +11,7 @@
 //! Any number of processes use one store at a time. Layers' archives are not kept once they are unpacked.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ use super::error::LayerError;
 use super::manifest::{ConfigFile, Manifest, parse};
 use super::unpack::{Bounds, Ownership, Removals, mark_for_overlay, unpack};
 use super::{Image, ImageConfig, ImageError, ImageRef, Layer, Progress, pull};
+use crate::lock::Lock;
 
 /// The images of this machine. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -41,7 +42,7 @@ struct Shared {
     ownership: Ownership,
     bounds: Bounds,
     /// Held as long as the store is open, so that nobody clears away what is being written.
-    _open: File,
+    _open: Lock,
 }
 
 /// When a registry is asked.
@@ -106,14 +107,13 @@ impl Store {
         }
         let dir = dir.canonicalize().map_err(ImageError::io("find", dir))?;
         let temp = dir.join("tmp");
-        let open = lock_file(&dir.join("locks/open"))?;
-        match open.try_lock() {
+        let path = dir.join("locks/open");
+        let failed = |error| ImageError::io("lock", &path)(error);
+        if let Some(_alone) = Lock::try_exclusive(&path).map_err(failed)? {
             // Nobody else is here, so what lies in `tmp` was left by one that was ended.
-            Ok(()) => clear(&temp),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(ImageError::io("lock", &dir)(error)),
+            clear(&temp);
         }
-        open.lock_shared().map_err(ImageError::io("lock", &dir))?;
+        let open = Lock::shared(&path).map_err(failed)?;
         let blobs = Blobs::open(dir.join("blobs"), temp.clone())?;
         Ok(Self { shared: Arc::new(Shared { dir, temp, blobs, ownership, bounds, _open: open }) })
     }
@@ -278,13 +278,11 @@ impl Store {
         }
     }
 
-    /// Waits until this process alone brings in the image of that name. Ends when the file is dropped.
-    pub(crate) fn lock(&self, name: &str) -> Result<File, ImageError> {
+    /// Waits until this process alone brings in the image of that name.
+    pub(crate) fn lock(&self, name: &str) -> Result<Lock, ImageError> {
         let digest = digest_of(name.as_bytes());
         let path = self.shared.dir.join("locks").join(hex_of(&digest)?);
-        let file = lock_file(&path)?;
-        file.lock().map_err(ImageError::io("lock", &path))?;
-        Ok(file)
+        Lock::exclusive(&path).map_err(ImageError::io("lock", &path))
     }
 
     pub(crate) fn blobs(&self) -> &Blobs {
@@ -302,10 +300,6 @@ impl Store {
     fn layer_dir(&self, diff_id: &str) -> Result<PathBuf, ImageError> {
         Ok(self.shared.dir.join("layers").join(hex_of(diff_id)?))
     }
-}
-
-fn lock_file(path: &Path) -> Result<File, ImageError> {
-    File::options().create(true).truncate(false).write(true).open(path).map_err(ImageError::io("open", path))
 }
 
 fn clear(dir: &Path) {

@@ -1,7 +1,7 @@
 //! Pods, processes and controllers that go away in the middle: nothing of that is ever taken for success.
 
 use anyhow::{Context as _, Result};
-use e2e::{Ran as _, Space, in_space, in_space_alone};
+use e2e::{Ran as _, Space, in_space, in_space_alone, is_over};
 use ergon_api::{PipelineRun, TaskRun};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
@@ -69,8 +69,8 @@ spec:
     args:
     - |
       for process in /proc/[0-9]*; do
-        tr '\0' ' ' < $process/cmdline 2>/dev/null | grep -q '{program}' || continue
-        tr '\0' '\n' < $process/environ 2>/dev/null | grep '^{variable}' | grep -q '{namespace}' || continue
+        cat $process/cmdline 2>/dev/null | tr '\0' ' ' | grep -q '{program}' || continue
+        cat $process/environ 2>/dev/null | tr '\0' '\n' | grep '^{variable}' | grep -q '{namespace}' || continue
         echo killed && kill -9 "${{process#/proc/}}"
       done
 "#,
@@ -176,9 +176,4 @@ fn no_step_succeeded(run: &TaskRun) -> Result<()> {
         anyhow::ensure!(code != Some(0), "step `{}` is said to have succeeded", step.name);
     }
     Ok(())
-}
-
-fn is_over(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
 }

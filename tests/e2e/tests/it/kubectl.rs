@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{Cluster, in_space};
+use e2e::{Cluster, in_space, in_space_alone};
 use ergon_api::TaskRun;
 use serde_json::Value;
 
@@ -75,15 +75,19 @@ const INSTALLED: &str = "namespaces,customresourcedefinitions,serviceaccounts,cl
 
 #[tokio::test]
 async fn installing_again_changes_nothing() -> Result<()> {
-    let Some(cluster) = Cluster::connect().await? else { return Ok(()) };
-    let deployment = ["--namespace", "ergon-system", "get", "deployment", "ergon-controller", "-o"];
-    let path = "jsonpath={.spec.template.spec.containers[0].image}";
-    let image = cluster.kubectl(&[&deployment[..], &[path]].concat(), "").await?.ok()?;
-    let before = versions(&cluster).await?;
-    ensure!(before.len() > 20, "too little is installed: {before:?}");
-    cluster.ergon(&["install", "--image", image.trim()], &[]).await?.ok()?;
-    assert_eq!(versions(&cluster).await?, before);
-    Ok(())
+    // Alone: where the cluster was installed with other options, this replaces the controller.
+    in_space_alone("install", async |space| {
+        let cluster = space.cluster();
+        let deployment = ["--namespace", "ergon-system", "get", "deployment", "ergon-controller", "-o"];
+        let path = "jsonpath={.spec.template.spec.containers[0].image}";
+        let image = cluster.kubectl(&[&deployment[..], &[path]].concat(), "").await?.ok()?;
+        let before = versions(cluster).await?;
+        ensure!(before.len() > 20, "too little is installed: {before:?}");
+        cluster.ergon(&["install", "--image", image.trim()], &[]).await?.ok()?;
+        assert_eq!(versions(cluster).await?, before);
+        Ok(())
+    })
+    .await
 }
 
 /// The version of what is wanted of each object: its generation, or for kinds without a status its resource version.

@@ -16,8 +16,8 @@ metadata: {name: typed}
 spec:
   pipelineSpec:
     results:
-    - {name: list, value: $(tasks.make.results.list[*])}
-    - {name: map, value: $(tasks.make.results.map[*])}
+    - {name: list, value: "$(tasks.make.results.list[*])"}
+    - {name: map, value: "$(tasks.make.results.map[*])"}
     - {name: seen, value: $(tasks.use.results.seen)}
     tasks:
     - name: make

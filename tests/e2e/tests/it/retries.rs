@@ -57,7 +57,7 @@ spec:
         let step = &run.status.as_ref().context("no status")?.steps[0];
         assert_eq!(step.termination_reason.as_deref(), Some("TaskRunTimeout"));
         space.quiet().await?;
-        assert_eq!(space.log("slow-pod", "step-slow").await?, "begun\n", "the log outlives the run");
+        assert!(space.log("slow-pod", "step-slow").await?.starts_with("begun\n"), "the log outlives the run");
         Ok(())
     })
     .await

@@ -1,7 +1,7 @@
 //! A service beside the steps: there before the first one, gone after the last one.
 
 use anyhow::{Context as _, Result};
-use e2e::{Ran as _, in_space};
+use e2e::{Ran as _, in_space, is_over};
 use ergon_api::TaskRun;
 
 #[tokio::test]
@@ -45,7 +45,7 @@ spec:
         let sidecars: Vec<(&str, &str)> =
             status.sidecars.iter().map(|sidecar| (&*sidecar.name, &*sidecar.container)).collect();
         assert_eq!(sidecars, [("web", "sidecar-web")]);
-        let pod = space.pod_when("served-pod", "over", |pod| phase(pod) != "Running").await?;
+        let pod = space.pod_when("served-pod", "over", is_over).await?;
         assert_eq!(phase(&pod), "Succeeded", "a sidecar that is ended is no failure");
         space.quiet().await
     })

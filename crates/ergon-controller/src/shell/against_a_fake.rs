@@ -1,0 +1,196 @@
+//! The shell against an API server in memory: what is written, what is tried again, what the user is told.
+
+use ergon_api::{Group, PipelineRun, TaskRun};
+use ergon_engine::pod::Platform;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fake::Fake;
+use crate::queue::After;
+
+const RUN: &str = "/apis/ergon.dev/v1/namespaces/ns/taskruns/run";
+const STATUS: &str = "/apis/ergon.dev/v1/namespaces/ns/taskruns/run/status";
+const PODS: &str = "/api/v1/namespaces/ns/pods";
+const POD: &str = "/api/v1/namespaces/ns/pods/run-pod";
+
+/// A server with one TaskRun, and a shell that has seen it.
+fn world(spec: &Value) -> (Fake, Shell) {
+    let fake = Fake::default();
+    let run = fake.put(RUN, json!({"apiVersion": "ergon.dev/v1", "kind": "TaskRun", "spec": spec,
+        "metadata": {"namespace": "ns", "name": "run", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"}}));
+    let shell = shell(&fake);
+    shell.runs(Group::Ergon).task_runs.observe(serde_json::from_value(run).expect("a run"));
+    (fake, shell)
+}
+
+fn shell(fake: &Fake) -> Shell {
+    let metrics = Arc::new(Metrics::default());
+    let events = Events::start(fake.client(), "test".to_owned(), Arc::clone(&metrics));
+    let platform = Platform { image: "ergon".to_owned(), image_volumes: true, report: None };
+    Shell::new(fake.client(), platform, events, metrics)
+}
+
+fn embedded() -> Value {
+    json!({"taskSpec": {"steps": [{"name": "a", "image": "i", "script": "true"}]}})
+}
+
+fn key() -> Key {
+    Key::task_run(Group::Ergon, Name::new("ns", "run"))
+}
+
+fn condition(fake: &Fake, path: &str) -> (String, String) {
+    let condition = fake.get(path).expect("the run")["status"]["conditions"][0].clone();
+    let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("reason"))
+}
+
+#[tokio::test]
+async fn a_run_gets_its_pod_once() {
+    let (fake, shell) = world(&embedded());
+    assert!(matches!(shell.reconcile(&key()).await, After::WakeAt(_)), "its timeout");
+    assert_eq!(fake.writes(), [format!("POST {PODS}"), format!("PATCH {STATUS}")]);
+    assert_eq!(condition(&fake, RUN).0, "Unknown");
+    // What was written is known, though no watch has said anything.
+    shell.reconcile(&key()).await;
+    assert!(!fake.writes().iter().any(|write| write.starts_with("POST")));
+}
+
+#[tokio::test]
+async fn a_crash_between_the_pod_and_the_status_is_repaired() {
+    let (fake, before) = world(&embedded());
+    fake.fail(Method::PATCH, STATUS, 500, "etcd is away");
+    assert_eq!(before.reconcile(&key()).await, After::Retry);
+    let after = shell(&fake);
+    let run = serde_json::from_value(fake.get(RUN).expect("the run")).expect("a run");
+    after.runs(Group::Ergon).task_runs.observe(run);
+    fake.writes();
+    after.reconcile(&key()).await;
+    assert_eq!(
+        fake.writes(),
+        [format!("POST {PODS}"), format!("PATCH {STATUS}")],
+        "the POST met its own pod"
+    );
+    assert_eq!(condition(&fake, RUN).0, "Unknown");
+}
+
+#[tokio::test]
+async fn a_status_that_was_decided_on_older_data_is_not_written() {
+    let (fake, shell) = world(&embedded());
+    let mut run = fake.get(RUN).expect("the run");
+    run["spec"]["status"] = json!("TaskRunCancelled");
+    fake.put(RUN, run);
+    assert_eq!(shell.reconcile(&key()).await, After::Retry);
+    assert!(fake.get(RUN).expect("the run")["status"].is_null());
+}
+
+#[tokio::test]
+async fn a_pod_that_is_not_taken_fails_its_run_or_makes_it_wait() {
+    for (code, message, status, reason) in [
+        (
+            403,
+            "pods \"run-pod\" is forbidden: violates PodSecurity \"restricted\"",
+            "False",
+            "PodCreationFailed",
+        ),
+        (422, "Pod \"run-pod\" is invalid", "False", "PodCreationFailed"),
+        (403, "pods \"run-pod\" is forbidden: exceeded quota: q", "Unknown", "ExceededResourceQuota"),
+    ] {
+        let (fake, shell) = world(&embedded());
+        fake.fail(Method::POST, PODS, code, message);
+        let after = shell.reconcile(&key()).await;
+        assert_eq!(condition(&fake, RUN), (status.to_owned(), reason.to_owned()), "{message}");
+        let told = fake.get(RUN).expect("the run")["status"]["conditions"][0]["message"].to_string();
+        assert!(told.contains("run-pod"), "{told}");
+        assert_eq!(after == After::Rest, status == "False");
+    }
+    let (fake, shell) = world(&embedded());
+    fake.fail(Method::POST, PODS, 500, "etcd is away");
+    assert_eq!(shell.reconcile(&key()).await, After::Retry);
+    assert!(fake.get(RUN).expect("the run")["status"].is_null(), "our trouble is not the user's");
+}
+
+#[tokio::test]
+async fn a_pod_of_somebody_else_is_left_alone() {
+    let (fake, shell) = world(&embedded());
+    let foreign = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": []},
+        "metadata": {"namespace": "ns", "name": "run-pod", "uid": "other"}});
+    fake.put(POD, foreign);
+    shell.reconcile(&key()).await;
+    assert_eq!(condition(&fake, RUN), ("False".to_owned(), "PodCreationFailed".to_owned()));
+    assert!(fake.get(POD).is_some());
+}
+
+#[tokio::test]
+async fn the_pod_of_an_earlier_run_of_the_name_is_waited_for() {
+    let (fake, shell) = world(&embedded());
+    let left = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": []}, "metadata": {
+        "namespace": "ns", "name": "run-pod", "uid": "old", "ownerReferences": [
+            {"apiVersion": "ergon.dev/v1", "kind": "TaskRun", "name": "run", "uid": "earlier", "controller": true}]}});
+    fake.put(POD, left);
+    assert_eq!(shell.reconcile(&key()).await, After::Retry);
+    assert!(fake.get(RUN).expect("the run")["status"].is_null());
+}
+
+#[tokio::test]
+async fn a_task_is_read_as_it_is_now() {
+    let (fake, shell) = world(&json!({"taskRef": {"name": "t"}}));
+    shell.reconcile(&key()).await;
+    assert_eq!(condition(&fake, RUN).0, "False", "there is no such Task");
+    let (fake, shell) = world(&json!({"taskRef": {"name": "t"}}));
+    fake.put(
+        "/apis/ergon.dev/v1/namespaces/ns/tasks/t",
+        json!({"apiVersion": "ergon.dev/v1", "kind": "Task", "metadata": {"name": "t", "namespace": "ns"},
+            "spec": embedded()["taskSpec"]}),
+    );
+    shell.reconcile(&key()).await;
+    assert!(fake.get(POD).is_some());
+}
+
+#[tokio::test]
+async fn runs_of_others_and_runs_that_go_away_are_left_alone() {
+    let mut of_another = embedded();
+    of_another["managedBy"] = json!("elsewhere");
+    let (fake, shell) = world(&of_another);
+    assert_eq!(shell.reconcile(&key()).await, After::Rest);
+    assert!(fake.writes().is_empty());
+
+    let (fake, shell) = world(&embedded());
+    let mut run = fake.get(RUN).expect("the run");
+    run["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let run: TaskRun = serde_json::from_value(fake.put(RUN, run)).expect("a run");
+    shell.runs(Group::Ergon).task_runs.observe(run);
+    assert_eq!(shell.reconcile(&key()).await, After::Rest);
+    assert!(fake.writes().is_empty());
+}
+
+#[tokio::test]
+async fn a_pipeline_run_starts_its_tasks_and_they_are_worked_on_at_once() {
+    let fake = Fake::default();
+    let shell = shell(&fake);
+    let path = "/apis/ergon.dev/v1/namespaces/ns/pipelineruns/pr";
+    let task = |name: &str, after: Value| json!({"name": name, "runAfter": after, "taskSpec": embedded()["taskSpec"]});
+    let run = fake.put(path, json!({"apiVersion": "ergon.dev/v1", "kind": "PipelineRun",
+        "metadata": {"namespace": "ns", "name": "pr", "uid": "p", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"pipelineSpec": {"tasks": [task("a", json!([])), task("b", json!([])), task("c", json!(["a"]))]}}}));
+    let run: PipelineRun = serde_json::from_value(run).expect("a run");
+    shell.runs(Group::Ergon).pipeline_runs.observe(run);
+    let key = Key::pipeline_run(Group::Ergon, Name::new("ns", "pr"));
+    shell.reconcile(&key).await;
+    let posts = |fake: &Fake| fake.writes().iter().filter(|write| write.starts_with("POST")).count();
+    assert_eq!(posts(&fake), 2, "`c` waits for `a`");
+    let mut woken: Vec<String> =
+        std::iter::from_fn(|| shell.queue.try_next()).map(|key| key.name.name).collect();
+    woken.sort_unstable();
+    assert_eq!(woken, ["pr-a", "pr-b"]);
+    shell.reconcile(&key).await;
+    assert_eq!(posts(&fake), 0, "its children are known before any watch says so");
+
+    // A second controller with an empty cache, as after a crash, makes nothing twice.
+    let second = self::shell(&fake);
+    let run = serde_json::from_value(fake.get(path).expect("the run")).expect("a run");
+    second.runs(Group::Ergon).pipeline_runs.observe(run);
+    second.reconcile(&key).await;
+    assert_eq!(second.runs(Group::Ergon).task_runs.owned_by("p").len(), 2);
+    assert_eq!(condition(&fake, path).0, "Unknown");
+}
