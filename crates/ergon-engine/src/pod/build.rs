@@ -102,6 +102,9 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     volumes.extend(pod_template.volumes.iter().cloned());
     volumes.extend(spec.volumes.iter().cloned());
 
+    let foreign = volumes.iter().any(|volume| {
+        volume.persistent_volume_claim.is_some() || volume.csi.is_some() || volume.ephemeral.is_some()
+    });
     let mut pod_spec = PodSpec {
         containers,
         init_containers: step::some(init_containers),
@@ -111,7 +114,7 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
         // Tekton's steps have always had the service account's token; ours get it when they ask.
         automount_service_account_token: (input.group == Group::Ergon).then_some(false),
         enable_service_links: (input.group == Group::Ergon).then_some(false),
-        security_context: security::pod(input.group, pod_template.security_context.as_ref()),
+        security_context: security::pod(input.group, pod_template.security_context.as_ref(), foreign),
         ..Default::default()
     };
     template::apply(&pod_template, &mut pod_spec);

@@ -7,21 +7,29 @@ use k8s_openapi::api::core::v1::{Capabilities, PodSecurityContext, SeccompProfil
 const DEFAULT_USER: i64 = 65532;
 
 /// The pod's own context. Under `tekton.dev` it is just what the user wrote: Tekton's tasks may count on root.
-pub(super) fn pod(group: Group, wanted: Option<&PodSecurityContext>) -> Option<PodSecurityContext> {
+///
+/// `fsGroup` only where a volume may come with another owner: the kubelet walks all volumes for it, which costs time,
+/// and empty folders can be written to by anyone.
+pub(super) fn pod(
+    group: Group,
+    wanted: Option<&PodSecurityContext>,
+    foreign_volumes: bool,
+) -> Option<PodSecurityContext> {
     if group == Group::Tekton {
         return wanted.cloned();
     }
     let wanted = wanted.cloned().unwrap_or_default();
     let as_root = wanted.run_as_user == Some(0);
+    let group_of_volumes = foreign_volumes && !as_root;
     Some(PodSecurityContext {
         run_as_non_root: wanted.run_as_non_root.or(Some(!as_root)),
         run_as_user: wanted.run_as_user.or(Some(DEFAULT_USER)),
         run_as_group: wanted.run_as_group.or((!as_root).then_some(DEFAULT_USER)),
-        fs_group: wanted.fs_group.or((!as_root).then_some(DEFAULT_USER)),
+        fs_group: wanted.fs_group.or(group_of_volumes.then_some(DEFAULT_USER)),
         fs_group_change_policy: wanted
             .fs_group_change_policy
             .clone()
-            .or((!as_root).then(|| "OnRootMismatch".to_owned())),
+            .or_else(|| group_of_volumes.then(|| "OnRootMismatch".to_owned())),
         seccomp_profile: wanted.seccomp_profile.clone().or_else(|| Some(default_seccomp())),
         ..wanted
     })

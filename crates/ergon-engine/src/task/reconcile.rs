@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_core::ResourceExt as _;
 
 use super::inputs::{self, Invalid};
-use super::steps::{self, StepView};
+use super::steps::{self, StepView, View};
 use super::verdict::{self, Verdict};
 use super::{Observed, PodSeen, attempt, status, unserved};
 use crate::action::{Action, Decision, Event, EventKind, Need, Outcome};
@@ -195,6 +195,13 @@ fn observe(
 ) -> Outcome<TaskRunStatus> {
     let views = steps::view(task, Some(pod), observed.report);
     let verdict = verdict::judge(observed.run.name(), task, pod, &views);
+    if matches!(verdict, Verdict::Failed { .. })
+        && let Some(until) = verdict::kubelet_may_know_more(pod, &views).filter(|until| *until > now)
+    {
+        let message = "A Step was killed: waiting for the node to say why".to_owned();
+        let verdict = Verdict::Running { reason: reasons::RUNNING.to_owned(), message };
+        return wait(finish(observed, old, task, &views, Some(pod), verdict, now), until);
+    }
     finish(observed, old, task, &views, Some(pod), verdict, now)
 }
 
@@ -234,7 +241,7 @@ fn finish(
         Verdict::Failed { reason, message, results } => {
             status.results = results;
             status.completion_time = Some(Time(now));
-            let mut actions = end_pod(pod);
+            let mut actions = end_pod(pod, views);
             let ignored = !attempt::may_retry(run) && labels::failure_is_ignored(run);
             let reason = if ignored { reasons::FAILURE_IGNORED } else { &reason };
             let status = status::with_condition(status, ConditionStatus::False, reason, &message, now);
@@ -272,7 +279,7 @@ fn end(
     };
     status.start_time.get_or_insert(Time(now));
     let status = status::with_condition(status, ConditionStatus::False, reason, message, now);
-    let mut actions = end_pod(pod);
+    let mut actions = end_pod(pod, &views);
     if reason == reasons::TIMED_OUT && attempt::may_retry(observed.run) {
         return decided(actions, attempt::next(status), Some(now));
     }
@@ -280,17 +287,34 @@ fn end(
     decided(actions, status, None)
 }
 
-fn end_pod(pod: Option<&Pod>) -> Vec<Action> {
+/// Ends a pod that would not end by itself. Whether it has started is known from its agent before the kubelet says so.
+fn end_pod(pod: Option<&Pod>, views: &[StepView]) -> Vec<Action> {
     let Some(pod) = pod else { return Vec::new() };
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    if matches!(phase, Some("Succeeded" | "Failed")) || pod.metadata.deletion_timestamp.is_some() {
+    let ends_by_itself = !views.is_empty() && views.iter().all(|view| view.state.is_ended());
+    if matches!(phase, Some("Succeeded" | "Failed"))
+        || pod.metadata.deletion_timestamp.is_some()
+        || ends_by_itself
+    {
         return Vec::new();
     }
+    let told = views.iter().any(|view| !matches!(view.state, View::Waiting { .. }));
     vec![Action::EndPod {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
-        started: phase == Some("Running"),
+        started: told || phase == Some("Running"),
     }]
+}
+
+/// The same decision, to be looked at again no later than then.
+fn wait(outcome: Outcome<TaskRunStatus>, until: Timestamp) -> Outcome<TaskRunStatus> {
+    match outcome {
+        Outcome::Decided(mut decision) => {
+            decision.wake_at = Some(decision.wake_at.map_or(until, |wake_at| wake_at.min(until)));
+            Outcome::Decided(decision)
+        }
+        needs @ Outcome::Needs(_) => needs,
+    }
 }
 
 /// The user's mistake: the run fails, and no pod was or will be made for it.

@@ -6,6 +6,7 @@ use ergon_api::{
     OnError, ParamType, ParamValue, Step, TaskResult, TaskRunResult, TaskSpec, reasons::task_run as reasons,
 };
 use ergon_wire::{Exit, ExitRecord};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::inputs::Invalid;
@@ -61,6 +62,28 @@ pub fn judge(run: &str, task: &TaskSpec, pod: &Pod, steps: &[StepView]) -> Verdi
         Ok(results) => Verdict::Succeeded { results },
         Err(invalid) => failed(invalid.reason, invalid.message),
     }
+}
+
+/// Until when a kill is not judged, because only the node knows its reason: memory that ran out, an eviction. The
+/// agent reports the kill at once, the kubelet up to some seconds later.
+pub fn kubelet_may_know_more(pod: &Pod, steps: &[StepView]) -> Option<Timestamp> {
+    const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
+    if is_over(pod) || pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    steps.iter().find_map(|step| {
+        let View::Recorded { record, .. } = &step.state else { return None };
+        let status = super::steps::container_status(Some(pod), &step.container);
+        let seen =
+            status.and_then(|status| status.state.as_ref()).is_some_and(|state| state.terminated.is_some());
+        let waits = match record.exit {
+            Exit::Signaled { signal } => signal == 9 && !seen,
+            Exit::Interrupted { .. } => true,
+            _ => false,
+        };
+        let ended = super::steps::timestamp(record.finished_at).filter(|_| waits)?;
+        ended.checked_add(PATIENCE).ok()
+    })
 }
 
 /// Why a pod that is no longer there fails its run. The API server said that it is gone.

@@ -371,6 +371,14 @@ impl Carrying {
         };
         let id = format!("{}-{}-{}", run_id(&self.setting.folders), self.name, container.name);
         let mut wanted = ContainerSpec::of_image(id, image, argv).map_err(|error| trouble(with_sources(&error)))?;
+        if let Some(uid) = user_of(spec, container) {
+            wanted.user = image.user(Some(&uid.to_string())).map_err(|error| trouble(with_sources(&error)))?;
+            // As a container runtime has it: the home that the image knows for this user, or the root.
+            if !image.config.env.iter().any(|(name, _)| name == "HOME") {
+                let home = wanted.user.home.clone().unwrap_or_else(|| "/".to_owned());
+                wanted.set_env("HOME", home);
+            }
+        }
         for (name, value) in environment::of(container, &self.pod, &self.setting.files).map_err(trouble)? {
             wanted.set_env(name, value);
         }
@@ -495,18 +503,17 @@ fn run_id(folders: &Folders) -> String {
     folders.run.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// User, capabilities and the like: the container's own, or the pod's.
+/// The user that the container, or else the pod, asks for.
+fn user_of(spec: &PodSpec, container: &PodContainer) -> Option<i64> {
+    let own = container.security_context.as_ref().and_then(|context| context.run_as_user);
+    own.or(spec.security_context.as_ref().and_then(|context| context.run_as_user))
+}
+
+/// Groups, capabilities and the like: the container's own, or the pod's.
 fn secure(wanted: &mut ContainerSpec, spec: &PodSpec, container: &PodContainer) {
     let of_pod = spec.security_context.clone().unwrap_or_default();
     let own = container.security_context.clone().unwrap_or_default();
     let number = |id: i64| u32::try_from(id).ok();
-    if let Some(uid) = own.run_as_user.or(of_pod.run_as_user).and_then(number) {
-        if uid != wanted.user.uid {
-            wanted.user.gid = 0;
-            wanted.user.home = None;
-        }
-        wanted.user.uid = uid;
-    }
     if let Some(gid) = own.run_as_group.or(of_pod.run_as_group).and_then(number) {
         wanted.user.gid = gid;
     }
