@@ -53,8 +53,8 @@ pub use step::{OnError, Sidecar, Step, StepOutputConfig, StepResult, StepTemplat
 pub use step_action::{StepAction, StepActionSpec};
 pub use task::{Task, TaskResult, TaskSpec};
 pub use task_run::{
-    Artifact, ArtifactValue, Artifacts, Provenance, RefSource, RetriesStatus, SidecarState, StepState,
-    TaskBreakpoints, TaskRun, TaskRunDebug, TaskRunResult, TaskRunSidecarSpec, TaskRunSpec,
+    Artifact, ArtifactValue, Artifacts, MATRIX_LEG_LABEL, Provenance, RefSource, RetriesStatus, SidecarState,
+    StepState, TaskBreakpoints, TaskRun, TaskRunDebug, TaskRunResult, TaskRunSidecarSpec, TaskRunSpec,
     TaskRunSpecStatus, TaskRunStatus, TaskRunStepSpec,
 };
 pub use validate::{FieldError, Validate};

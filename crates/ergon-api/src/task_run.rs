@@ -347,6 +347,10 @@ pub struct RefSource {
     pub entry_point: Option<String>,
 }
 
+/// The label that says which leg of its task's matrix a task run is, in both groups. The run's name says so too, but
+/// not where it had to be shortened.
+pub const MATRIX_LEG_LABEL: &str = "ergon.dev/matrix-leg";
+
 impl TaskRun {
     /// The `Succeeded` condition.
     pub fn condition(&self) -> Option<&Condition> {
@@ -381,6 +385,30 @@ impl TaskRun {
     /// True when the user wants it to wait.
     pub fn is_pending(&self) -> bool {
         self.spec.status == Some(TaskRunSpecStatus::Pending)
+    }
+
+    /// The name of the pipeline task that it is a run of; none where it belongs to no pipeline.
+    pub fn pipeline_task(&self) -> Option<&str> {
+        self.label(&self.group().label("pipelineTask"))
+    }
+
+    /// Which leg of its task's matrix it is, counted from 0; none where there is no matrix.
+    pub fn matrix_leg(&self) -> Option<usize> {
+        self.label(MATRIX_LEG_LABEL)?.parse().ok()
+    }
+
+    /// What it is called for people: its task's name in the pipeline, with the number for a leg of a matrix, such as
+    /// `test[0]`; its own name where it belongs to no pipeline.
+    pub fn task_label(&self) -> String {
+        match (self.pipeline_task(), self.matrix_leg()) {
+            (Some(task), Some(leg)) => format!("{task}[{leg}]"),
+            (Some(task), None) => task.to_owned(),
+            (None, _) => self.name().to_owned(),
+        }
+    }
+
+    fn label(&self, key: &str) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get(key).map(String::as_str)
     }
 
     /// How many times it may be tried again.

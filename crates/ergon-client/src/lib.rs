@@ -39,5 +39,5 @@ pub use connect::{Ergon, Options};
 pub use error::{Error, Result};
 pub use find::ListOptions;
 pub use logs::{LogEvent, LogLine, LogNote, LogOptions, LogStream};
-pub use run::{Phase, Run, RunKind, RunRef, task_label};
+pub use run::{Phase, Run, RunKind, RunRef};
 pub use submit::{Start, Submitted};

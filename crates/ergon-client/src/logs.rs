@@ -8,7 +8,9 @@ mod run;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::Stream;
 use jiff::Timestamp;
@@ -23,13 +25,19 @@ use crate::run::{Run, RunRef};
 const BUFFER: usize = 256;
 /// How many containers' logs are open at one time.
 const OPEN_LOGS: usize = 64;
+/// How long a log is waited for that must be there: the agent tells of a step's start and end at once, while the
+/// kubelet looks at its containers once a second and starts them one by one.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The same where the run is followed.
+const PATIENCE_FOLLOWING: Duration = Duration::from_secs(15);
 
 /// What of a run's logs to read.
 #[derive(Debug, Clone, Default)]
 pub struct LogOptions {
     /// Go on until the run ends. Otherwise the stream ends with what is there now.
     pub follow: bool,
-    /// Only these tasks, by their names in the pipeline or by their TaskRuns' names; all when empty.
+    /// Only these tasks, by their names in the pipeline or by their TaskRuns' names; all when empty. `test` is every leg
+    /// of a matrix, `test[0]` one.
     pub tasks: Vec<String>,
     /// Only these steps; all when empty.
     pub steps: Vec<String>,
@@ -51,7 +59,7 @@ pub enum LogEvent {
 /// A line that a step wrote.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogLine {
-    /// The task: see [`task_label`](crate::task_label).
+    /// The task: see [`TaskRun::task_label`](ergon_api::TaskRun::task_label).
     pub task: String,
     /// The step.
     pub step: String,
@@ -111,6 +119,7 @@ impl Ergon {
             options: Arc::new(options),
             sender: sender.clone(),
             open: Arc::new(Semaphore::new(OPEN_LOGS)),
+            told: Arc::default(),
         };
         let run = run.clone();
         let task = tokio::spawn(async move {
@@ -134,17 +143,45 @@ struct Reader {
     options: Arc<LogOptions>,
     sender: mpsc::Sender<Result<LogEvent>>,
     open: Arc<Semaphore>,
+    /// How many events were handed over.
+    told: Arc<AtomicU64>,
 }
 
 impl Reader {
     /// Hands an event over; false when nobody reads any more.
     async fn send(&self, event: LogEvent) -> bool {
-        self.sender.send(Ok(event)).await.is_ok()
+        let listening = self.sender.send(Ok(event)).await.is_ok();
+        self.told.fetch_add(1, Ordering::Relaxed);
+        listening
+    }
+
+    fn patience(&self) -> Duration {
+        if self.options.follow { PATIENCE_FOLLOWING } else { PATIENCE }
+    }
+
+    /// How far it is.
+    fn progress(&self) -> Progress {
+        Progress { told: self.told.load(Ordering::Relaxed), full: self.sender.capacity() == 0 }
     }
 
     async fn note(&self, task: &str, step: Option<&str>, message: impl Into<String>) -> bool {
         let note = LogNote { task: task.to_owned(), step: step.map(str::to_owned), message: message.into() };
         self.send(LogEvent::Note(note)).await
+    }
+}
+
+/// How far the reading is, to be compared with how far it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Progress {
+    told: u64,
+    /// Whoever reads has not taken what there is.
+    full: bool,
+}
+
+impl Progress {
+    /// Nothing came since, and that is not because whoever reads is slow.
+    fn stands_still_since(self, before: Self) -> bool {
+        self.told == before.told && !self.full && !before.full
     }
 }
 

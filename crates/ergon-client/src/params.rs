@@ -23,8 +23,8 @@ pub fn value(spec: &ParamSpec, text: &str) -> Result<ParamValue> {
     }
 }
 
-/// Checks that every name is declared and every parameter without a default has a value.
-pub fn check(declared: &[ParamSpec], given: &[(String, String)]) -> Result<()> {
+/// Checks that every name is declared, and is given once.
+pub fn check_names(declared: &[ParamSpec], given: &[(String, String)]) -> Result<()> {
     for (name, _) in given {
         if !declared.iter().any(|spec| spec.name == *name) {
             let names = listed(declared.iter().map(|spec| spec.name.as_str()));
@@ -34,6 +34,12 @@ pub fn check(declared: &[ParamSpec], given: &[(String, String)]) -> Result<()> {
             return Err(Error::invalid(format!("parameter `{name}` is given twice")));
         }
     }
+    Ok(())
+}
+
+/// Checks the names, and that every parameter without a default has a value.
+pub fn check(declared: &[ParamSpec], given: &[(String, String)]) -> Result<()> {
+    check_names(declared, given)?;
     let missing: Vec<&str> = declared
         .iter()
         .filter(|spec| spec.default.is_none() && !given.iter().any(|(name, _)| *name == spec.name))

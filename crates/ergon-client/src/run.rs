@@ -268,25 +268,6 @@ impl Run {
     }
 }
 
-/// What a task of a pipeline is called for people: its name in the pipeline, with the index for a leg of a matrix; the
-/// TaskRun's own name when it belongs to no pipeline.
-pub fn task_label(run: &TaskRun) -> &str {
-    let label = |name: &str| {
-        let key = run.group().label(name);
-        run.metadata.labels.as_ref().and_then(|labels| labels.get(&key)).map(String::as_str)
-    };
-    let Some(task) = label("pipelineTask") else { return run.name() };
-    // A leg's TaskRun is named `<run>-<task>-<index>`, unless that is too long and was shortened.
-    let leg = label("pipelineRun")
-        .and_then(|pipeline_run| run.name().strip_prefix(pipeline_run)?.strip_prefix('-'))
-        .filter(|rest| {
-            rest.strip_prefix(task)
-                .and_then(|rest| rest.strip_prefix('-'))
-                .is_some_and(|index| !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()))
-        });
-    leg.unwrap_or(task)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,27 +287,6 @@ mod tests {
         for (condition, started, expected) in table {
             let made = condition.map(|(status, reason)| Condition::succeeded(status, reason, ""));
             assert_eq!(Phase::of(made.as_ref(), started), expected, "{condition:?}");
-        }
-    }
-
-    #[test]
-    fn tasks_are_called_as_in_the_pipeline() {
-        let table = [
-            ("solo", None, "solo"),
-            ("run-1-build", Some("build"), "build"),
-            ("run-1-test-12", Some("test"), "test-12"),
-            ("run-1-4f0a9c-test", Some("test"), "test"),
-        ];
-        for (name, task, expected) in table {
-            let mut run = TaskRun::new(Group::Tekton, name);
-            if let Some(task) = task {
-                run.metadata.labels = Some(
-                    [("tekton.dev/pipelineTask", task), ("tekton.dev/pipelineRun", "run-1")]
-                        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                        .into(),
-                );
-            }
-            assert_eq!(task_label(&run), expected);
         }
     }
 }

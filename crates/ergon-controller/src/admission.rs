@@ -18,8 +18,12 @@ use http::StatusCode;
 use crate::metrics::Metrics;
 use review::{Answer, Request};
 
-/// The API server's own limit of an object is 3 MiB as JSON, and a review of an update has two.
+/// The API server's own limit of a request is 3 MiB, and a review of an update has two objects.
 const LIMIT: usize = 8 << 20;
+/// What can be stored: 1.5 MiB, the limit of etcd. Its own words for that name neither the object nor its size.
+const STORED: usize = 3 << 19;
+/// Bytes of a message for the user: a list of everything that is wrong helps nobody beyond that.
+const MESSAGE: usize = 8 << 10;
 
 /// The routes.
 pub fn router(metrics: Arc<Metrics>) -> Router {

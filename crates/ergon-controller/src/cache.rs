@@ -100,15 +100,21 @@ impl<K: Resource> Cache<K> {
         inner.put(name, object)
     }
 
-    /// Takes an object that the API server answered a write of ours with. The watch will deliver it too, and
-    /// [`Self::observe`] says then that it is known: whoever must act on it is to be told now.
-    pub fn written(&self, object: K) {
+    /// Takes an object that the API server answered with. True where it was not here before.
+    ///
+    /// The watch will deliver it too, and [`Self::observe`] says then that it is known: whoever must act on it is to be
+    /// told by the caller, and only after this has returned. Who is told earlier may look before the object is here,
+    /// find nothing, and rest for good.
+    pub fn written(&self, object: K) -> bool {
         let mut inner = lock(&self.inner);
         let uid = object.meta().uid.clone().unwrap_or_default();
         if inner.graves.contains(&uid) {
-            return;
+            return false;
         }
-        inner.put(Name::of(&object), object);
+        let name = Name::of(&object);
+        let is_here = inner.objects.get(&name).is_some_and(|known| known.meta().uid == object.meta().uid);
+        inner.put(name, object);
+        !is_here
     }
 
     /// Takes a deletion that a watch delivered.
@@ -217,7 +223,7 @@ mod tests {
     fn the_newer_of_a_watch_and_a_write_stays() {
         let cache = Cache::default();
         assert!(cache.observe(pod("a", "u", 5, "o")));
-        cache.written(pod("a", "u", 7, "o"));
+        assert!(!cache.written(pod("a", "u", 7, "o")), "it was here");
         assert!(!cache.observe(pod("a", "u", 6, "o")), "the watch lags");
         assert_eq!(seen(&cache).as_deref(), Some("7"));
         assert!(cache.observe(pod("a", "u", 8, "o")));
@@ -228,9 +234,9 @@ mod tests {
         let cache = Cache::default();
         cache.observe(pod("a", "u", 5, "o"));
         cache.delete(&pod("a", "u", 6, "o"));
-        cache.written(pod("a", "u", 5, "o"));
+        assert!(!cache.written(pod("a", "u", 5, "o")));
         assert_eq!(seen(&cache), None);
-        cache.written(pod("a", "other", 9, "o"));
+        assert!(cache.written(pod("a", "other", 9, "o")), "a namesake is new");
         cache.delete(&pod("a", "u", 6, "o"));
         assert_eq!(seen(&cache).as_deref(), Some("9"), "a namesake stays");
     }

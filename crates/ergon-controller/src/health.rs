@@ -15,7 +15,7 @@ use crate::shell::Shell;
 #[derive(Clone)]
 pub struct Health {
     pub shell: Arc<Shell>,
-    /// Set once requests are served.
+    /// Set while requests are served, and will be for a while.
     pub ready: Arc<AtomicBool>,
 }
 
@@ -32,7 +32,7 @@ async fn ready(State(health): State<Health>) -> Response {
     if health.ready.load(Ordering::Relaxed) {
         "ok\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, "starting or ending\n").into_response()
     }
 }
 

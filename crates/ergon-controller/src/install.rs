@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 /// The name of the Deployment, the Service, the service account and the roles.
 pub const NAME: &str = "ergon-controller";
+/// Seconds that the controller has to end after SIGTERM, before it is killed.
+pub(crate) const GRACE_SECS: u64 = 15;
 /// The port of webhooks and reports.
 pub const TLS_PORT: u16 = 9443;
 /// The port of health and metrics.
@@ -160,6 +162,16 @@ mod tests {
         assert_eq!(container["allowPrivilegeEscalation"], false);
         assert_eq!(container["readOnlyRootFilesystem"], true);
         assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
+    }
+
+    #[test]
+    fn a_new_replica_serves_before_the_old_one_ends() {
+        let objects = all();
+        let spec = &of_kind(&objects, "Deployment")[0]["spec"];
+        assert_eq!(spec["strategy"]["rollingUpdate"], json!({"maxUnavailable": 0, "maxSurge": 1}));
+        assert_eq!(spec["template"]["spec"]["terminationGracePeriodSeconds"], GRACE_SECS);
+        let probe = &spec["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"];
+        assert_eq!(probe["path"], "/readyz");
     }
 
     #[test]

@@ -20,6 +20,8 @@ const DURATION: Duration = Duration::from_secs(15);
 /// Without a renewal for so long the leader steps down, before another one may begin.
 const DEADLINE: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_secs(2);
+/// How often a candidate looks whether the lease is free. No run goes on between a leader's end and the next look.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// One candidate.
 pub struct Candidate {
@@ -47,7 +49,7 @@ impl Candidate {
                 Ok(Err(error)) => warn!(%error, "the lease cannot be taken"),
                 Err(_) => warn!("the lease cannot be taken: no answer"),
             }
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -228,6 +230,23 @@ mod tests {
         again.release().await.expect("released");
         assert!(second.attempt().await.expect("an answer"));
         assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_that_waits_leads_soon_after_a_release() {
+        let (client, _) = server();
+        let mut first = candidate(&client, "a");
+        first.lead().await;
+        let waiting = candidate(&client, "b");
+        let second = tokio::spawn(async move {
+            let mut waiting = waiting;
+            waiting.lead().await;
+        });
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        first.release().await.expect("released");
+        let start = Instant::now();
+        second.await.expect("it leads");
+        assert!(start.elapsed() <= LOOK, "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,6 +23,7 @@ mod merge_diff;
 mod platform;
 mod reports;
 mod serve;
+mod signals;
 mod sync;
 mod trim;
 mod trust;

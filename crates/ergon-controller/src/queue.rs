@@ -153,6 +153,13 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         self.changed.notify_one();
     }
 
+    /// Runs `work` while nobody else can use the queue: to see in which order others come to it.
+    #[cfg(test)]
+    pub(crate) fn while_locked<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _state = lock(&self.state);
+        work()
+    }
+
     /// How many keys wait to be worked on now.
     pub fn depth(&self) -> usize {
         lock(&self.state).ready.len()

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod against_a_fake;
+mod hold;
 mod lookup;
 mod perform;
 mod pipeline_run;
@@ -149,6 +150,7 @@ pub struct Shell {
     pub images: Images,
     pub events: Events,
     pub metrics: Arc<Metrics>,
+    held: hold::Held,
     platform: Mutex<Arc<Platform>>,
 }
 
@@ -163,6 +165,7 @@ impl Shell {
             images: Images::default(),
             events,
             metrics,
+            held: hold::Held::default(),
             platform: Mutex::new(Arc::new(platform)),
         }
     }
@@ -212,7 +215,11 @@ impl Shell {
         self.metrics.reconciled(key.kind.name(), label, start.elapsed());
         let _entered = span.enter();
         match outcome {
-            Ok(None) => After::Rest,
+            Ok(None) => {
+                // Nothing waits for a run that rests: it is done or gone.
+                self.held.forget(key);
+                After::Rest
+            }
             Ok(Some(at)) => After::WakeAt(instant(at, Timestamp::now(), Instant::now())),
             Err(problem) if problem.is_expected() => {
                 debug!(%problem, "is tried again");

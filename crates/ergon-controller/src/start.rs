@@ -11,9 +11,9 @@ use ergon_wire::ReportTarget;
 use futures::future::join_all;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as channel;
-use tracing::{error, info, warn};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{info, warn};
 
 use crate::args::{Args, Switch};
 use crate::certificate::{self, CertificateError, Material, Served};
@@ -25,13 +25,24 @@ use crate::metrics::Metrics;
 use crate::platform::Version;
 use crate::reports::endpoint::{self, Endpoint};
 use crate::reports::identity::Identities;
+use crate::serve::Connections;
 use crate::shell::Shell;
+use crate::signals::{Signals, Told};
 use crate::{admission, serve, trust, watch};
 
 /// How often the certificate's age is looked at.
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_hours(1);
-/// How long work that has begun may take when the controller ends.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long work that has begun may take when the controller ends, before the lease is given up.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How long giving up the lease may take.
+const RELEASE: Duration = Duration::from_secs(2);
+/// How long webhooks and reports are served after SIGTERM: until everybody knows that this replica is gone.
+const LINGER: Duration = Duration::from_secs(5);
+/// How long open connections may take to end.
+const CLOSE: Duration = Duration::from_secs(1);
+// Giving up work and lease happens while it lingers.
+const _: () = assert!(DRAIN.as_secs() + RELEASE.as_secs() < LINGER.as_secs());
+const _: () = assert!(LINGER.as_secs() + CLOSE.as_secs() < install::GRACE_SECS);
 
 /// Why the controller does not start, or ends.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +69,7 @@ pub enum StartError {
 
 /// Runs the controller until it is told to end (SIGTERM or SIGINT).
 pub async fn run(args: Args) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let mut signals = Signals::catch().map_err(StartError::Signals)?;
     let client = connect(&args).await?;
     let info = client.apiserver_version().await.map_err(StartError::ApiServer)?;
     let version = Version::of(&info).unwrap_or(Version { major: 1, minor: 0 });
@@ -82,9 +92,10 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     let leads = Arc::new(AtomicBool::new(false));
     let health = Health { shell: Arc::clone(&shell), ready: Arc::clone(&ready) };
     let listener = listen(args.http_port).await?;
-    tokio::spawn(serve::plain(listener, health::router(health)));
+    tokio::spawn(serve::plain(listener, health::router(health), Connections::default()));
+    let connections = Connections::default();
     if let Some(material) = material {
-        serve_tls(&args, &shell, &leads, material).await?;
+        serve_tls(&args, &shell, &leads, material, connections.clone()).await?;
     }
 
     let config = version.watcher_config();
@@ -95,6 +106,7 @@ pub async fn run(args: Args) -> Result<(), StartError> {
             served.push(group);
         }
     }
+    // The webhooks are served by now.
     ready.store(true, Ordering::Relaxed);
 
     let mut candidate = (!args.no_leader_election)
@@ -111,13 +123,15 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     };
     tokio::select! {
         () = lead => {}
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        told = signals.next() => {
+            linger(told, Instant::now(), &ready, &connections, &mut signals).await;
+            return Ok(());
+        }
     }
     leads.store(true, Ordering::Relaxed);
     shell.metrics.leader.set(1);
     shell.enqueue_all();
-    let workers: Vec<_> = (0..args.workers).map(|_| tokio::spawn(Arc::clone(&shell).work())).collect();
+    let mut workers: Vec<_> = (0..args.workers).map(|_| tokio::spawn(Arc::clone(&shell).work())).collect();
     info!(workers = args.workers, groups = ?served, "works");
 
     let lost = async {
@@ -126,24 +140,53 @@ pub async fn run(args: Args) -> Result<(), StartError> {
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let told = tokio::select! {
         // Everything that is going on is given up by ending at once: another replica may have begun.
         () = lost => return Err(StartError::LeaseLost),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    info!("ends");
+        told = signals.next() => told,
+    };
+    let since = Instant::now();
+    info!("ends: another replica may lead");
+    ready.store(false, Ordering::Relaxed);
     leads.store(false, Ordering::Relaxed);
+    shell.metrics.leader.set(0);
     shell.queue.close();
-    if tokio::time::timeout(DRAIN, join_all(workers)).await.is_err() {
-        warn!("work that had begun did not end in {} s", DRAIN.as_secs());
+    if timeout(DRAIN, join_all(&mut workers)).await.is_err() {
+        warn!("work that had begun did not end in {} s and is given up", DRAIN.as_secs());
+        workers.iter().for_each(tokio::task::JoinHandle::abort);
     }
-    if let Some(candidate) = &mut candidate
-        && let Err(error) = candidate.release().await
-    {
-        warn!(%error, "the lease could not be given up; it expires");
+    if let Some(candidate) = &mut candidate {
+        match timeout(RELEASE, candidate.release()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the lease could not be given up; it expires"),
+            Err(_) => warn!("the lease could not be given up: no answer; it expires"),
+        }
     }
+    linger(told, since, &ready, &connections, &mut signals).await;
     Ok(())
+}
+
+/// Goes on serving for a moment when the cluster ends this replica: the API server and the agents find out later than
+/// it does, and a webhook that does not answer refuses every write. A second signal ends it at once.
+async fn linger(
+    told: Told,
+    since: Instant,
+    ready: &AtomicBool,
+    connections: &Connections,
+    signals: &mut Signals,
+) {
+    ready.store(false, Ordering::Relaxed);
+    if told == Told::ByPerson {
+        return;
+    }
+    let last = async {
+        sleep_until(since + LINGER).await;
+        connections.close(CLOSE).await;
+    };
+    tokio::select! {
+        () = last => {}
+        _ = signals.next() => {}
+    }
 }
 
 async fn connect(args: &Args) -> Result<Client, StartError> {
@@ -195,6 +238,7 @@ async fn serve_tls(
     shell: &Arc<Shell>,
     leads: &Arc<AtomicBool>,
     material: Material,
+    connections: Connections,
 ) -> Result<(), StartError> {
     let mut router = Router::new();
     if !args.no_reports {
@@ -209,12 +253,8 @@ async fn serve_tls(
     }
     let served = Arc::new(Served::new(&material)?);
     let listener = listen(args.tls_port).await?;
-    let certificate = Arc::clone(&served);
-    tokio::spawn(async move {
-        if let Err(error) = serve::tls(listener, router, certificate).await {
-            error!(%error, "TLS cannot be set up");
-        }
-    });
+    let acceptor = serve::acceptor(Arc::clone(&served))?;
+    tokio::spawn(serve::tls(listener, router, acceptor, connections));
     let (authority, trusted) = channel::channel(Arc::from(material.authority.as_str()));
     if !args.no_webhooks {
         match &args.webhook_url {
@@ -266,4 +306,20 @@ async fn keep_certificate(
 
 async fn listen(port: u16) -> Result<tokio::net::TcpListener, StartError> {
     serve::listen(port).await.map_err(|source| StartError::Listen { port, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_serves_on_for_the_cluster_and_not_for_a_person() {
+        let mut signals = Signals::catch().expect("signals");
+        for (told, expected) in [(Told::ByCluster, LINGER), (Told::ByPerson, Duration::ZERO)] {
+            let (ready, start) = (AtomicBool::new(true), Instant::now());
+            linger(told, start, &ready, &Connections::default(), &mut signals).await;
+            assert_eq!(start.elapsed(), expected);
+            assert!(!ready.load(Ordering::Relaxed), "nothing new is to be sent here");
+        }
+    }
 }

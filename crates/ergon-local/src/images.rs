@@ -17,7 +17,7 @@ pub use error::ImageError;
 pub use image::{Image, ImageConfig, Layer};
 pub use pull::{Progress, PullEvent};
 pub use reference::ImageRef;
+pub use store::{Listed, PullPolicy, Store};
 #[cfg(test)]
 pub(crate) use unpack::Removals;
-pub use store::{Listed, PullPolicy, Store};
 pub use user::User;

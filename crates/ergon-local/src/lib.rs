@@ -11,4 +11,4 @@ mod run;
 pub use container::{CONTAINER_ARG, Container, ContainerError, ContainerSpec, Runtime, container_main};
 pub use home::home;
 pub use images::{Image, ImageError, PullPolicy, Store};
-pub use run::{RunError, RunOptions, Stop, WorkspaceSource, run};
+pub use run::{RunError, RunOptions, Stop, WorkspaceSource, run, target};

@@ -7,6 +7,7 @@
 mod environment;
 mod inputs;
 mod pod;
+mod program;
 mod sidecar;
 mod tell;
 mod volumes;
@@ -25,6 +26,7 @@ use crate::container::Runtime;
 use crate::event::{Event, Status};
 use crate::images::{Image, PullEvent, PullPolicy, Store};
 
+pub use inputs::target;
 use pod::{Finding, PodRun, Setting};
 use tell::Teller;
 use world::{Effect, World};
@@ -36,6 +38,7 @@ pub struct RunOptions {
     pub documents: Vec<Document>,
     /// Which Task, Pipeline or run of the documents; needed where there is more than one.
     pub name: Option<String>,
+    /// Values in the place of the run's own, of the types that the parameters are declared with. Names are not checked.
     pub params: Vec<Param>,
     /// Folders for workspaces, by the workspace's name.
     pub workspaces: BTreeMap<String, WorkspaceSource>,
@@ -74,6 +77,9 @@ pub enum RunError {
     Input(String),
     #[error("cannot use {}: {source}", path.display())]
     Folder { path: PathBuf, source: std::io::Error },
+    /// This very program would be the entrypoint of steps, and needs libraries that their images do not have.
+    #[error("this `{program}` is dynamically linked, and cannot be the entrypoint of steps in other images")]
+    Dynamic { program: String },
     #[error(transparent)]
     Image(#[from] crate::images::ImageError),
     #[error(transparent)]
@@ -83,15 +89,18 @@ pub enum RunError {
 /// Carries a run out and tells what happens; comes back when it has ended and nothing of it is left running.
 ///
 /// # Errors
-/// Documents that are no run, folders that cannot be used. A run that fails is no error.
+/// Documents that are no run, folders that cannot be used, a program that cannot be a step's entrypoint. A run that
+/// fails is no error.
 pub async fn run(options: RunOptions, events: mpsc::UnboundedSender<Event>) -> Result<Status, RunError> {
     let begun = Instant::now();
+    let shim = program::shim()?;
     let folders = Folders::make(&options.home)?;
     let world = inputs::world(&options, &folders)?;
     let setting = Setting {
         store: Store::open(options.home.join("images"))?,
         runtime: Runtime::open(options.home.join("containers"))?,
         folders: folders.clone(),
+        shim,
         files: world.files.clone(),
         events: events.clone(),
     };

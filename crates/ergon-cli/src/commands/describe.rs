@@ -1,8 +1,8 @@
 //! `ergon describe`: everything about one object.
 
 use clap::Args;
-use ergon_api::{Pipeline, Task, TaskRun};
-use ergon_client::{Ergon, Error, LogEvent, LogOptions, Run, RunKind, task_label};
+use ergon_api::{Pipeline, StepState, Task, TaskRun, reasons};
+use ergon_client::{Ergon, Error, LogEvent, LogOptions, Run, RunKind};
 use futures::TryStreamExt;
 use serde_json::Value;
 
@@ -113,15 +113,10 @@ async fn tails(ergon: &Ergon, run: &Run, children: &[TaskRun]) -> Result<Vec<Tai
         let steps = child.status.iter().flat_map(|status| &status.steps);
         steps.filter_map(move |step| {
             let terminated = step.terminated.as_ref().filter(|terminated| terminated.exit_code != 0)?;
-            // A step that was ended because another one failed has nothing to tell.
-            let own = !matches!(
-                step.termination_reason.as_deref(),
-                Some("Skipped" | "Cancelled" | "TaskRunCancelled")
-            );
-            own.then(|| (child, step, format!("exit code {}", terminated.exit_code)))
+            is_own_failure(step).then_some((child, step, terminated))
         })
     });
-    for (child, step, why) in failed.take(FAILURES) {
+    for (child, step, terminated) in failed.take(FAILURES) {
         let options = LogOptions {
             tasks: vec![child.name().to_owned()],
             steps: vec![step.name.clone()],
@@ -143,7 +138,50 @@ async fn tails(ergon: &Ergon, run: &Run, children: &[TaskRun]) -> Result<Vec<Tai
                 Err(error) => return Err(error.into()),
             }
         }
-        tails.push(Tail { task: task_label(child).to_owned(), step: step.name.clone(), why, lines });
+        // A step that did not come to write anything has its reason in the status.
+        if lines.is_empty()
+            && let Some(message) = terminated.message.as_deref().filter(|message| !message.is_empty())
+        {
+            lines.push(format!("({message})"));
+        }
+        let why = format!("exit code {}", terminated.exit_code);
+        tails.push(Tail { task: child.task_label(), step: step.name.clone(), why, lines });
     }
     Ok(tails)
+}
+
+/// False for a failure that was forgiven, and for a step that was ended because another one failed: that one has
+/// nothing to tell.
+fn is_own_failure(step: &StepState) -> bool {
+    !matches!(
+        step.termination_reason.as_deref(),
+        Some(
+            reasons::step::CONTINUED
+                | reasons::step::SKIPPED
+                | reasons::step::CANCELLED
+                | reasons::task_run::CANCELLED
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_steps_own_failure_is_shown() {
+        let table = [
+            (Some("Error"), true),
+            (Some("TimeoutExceeded"), true),
+            (None, true),
+            (Some("Continued"), false),
+            (Some("Skipped"), false),
+            (Some("Cancelled"), false),
+            (Some("TaskRunCancelled"), false),
+        ];
+        for (reason, expected) in table {
+            let step = StepState { termination_reason: reason.map(str::to_owned), ..StepState::default() };
+            assert_eq!(is_own_failure(&step), expected, "{reason:?}");
+        }
+    }
 }

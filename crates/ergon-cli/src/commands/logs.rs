@@ -32,7 +32,7 @@ pub struct LogsArgs {
     #[arg(short, long)]
     follow: bool,
 
-    /// Only this task; may be repeated.
+    /// Only this task, or one leg of its matrix: `test[0]`. May be repeated.
     #[arg(long = "task", value_name = "TASK")]
     tasks: Vec<String>,
 

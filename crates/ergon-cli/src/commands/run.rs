@@ -72,7 +72,8 @@ enum RunOutput {
 pub async fn run(args: RunArgs, console: Console) -> Result {
     let files: Vec<PathBuf> = args.files.iter().chain(&args.more).cloned().collect();
     let documents = manifest::read(&files)?;
-    let target = target(&documents, args.name.as_deref())?;
+    let target = ergon_local::target(&documents, args.name.as_deref()).map_err(of_run)?;
+    let target = &target.object;
     let declared = declared(&documents, target);
     let params = values(declared, &args.params, is_run(target))?;
     let workspaces =
@@ -149,8 +150,15 @@ fn finish(status: Result<Status, RunError>) -> Result {
     match status {
         Ok(Status::Succeeded) => Ok(()),
         Ok(Status::Failed | Status::Cancelled) => Err(Failure::silent(Code::RunFailed)),
-        Err(error @ RunError::Input(_)) => Err(Failure::invalid(error.to_string())),
-        Err(error) => Err(Failure::new(Code::RunFailed, chain(&error))),
+        Err(error) => Err(of_run(error)),
+    }
+}
+
+fn of_run(error: RunError) -> Failure {
+    match error {
+        RunError::Input(message) => Failure::invalid(message),
+        RunError::Dynamic { .. } => Failure::invalid(error.to_string()).hint("build it with `make build`"),
+        error => Failure::new(Code::RunFailed, chain(&error)),
     }
 }
 
@@ -166,37 +174,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
-}
-
-/// The object to run: the named one; or the only run, else the only pipeline, else the only task.
-fn target<'a>(documents: &'a [Document], name: Option<&str>) -> Result<&'a Object> {
-    let kinds: [fn(&Object) -> bool; 3] =
-        [is_run, |object| matches!(object, Object::Pipeline(_)), |object| matches!(object, Object::Task(_))];
-    for is_kind in kinds {
-        let mut found = documents
-            .iter()
-            .map(|document| &document.object)
-            .filter(|object| is_kind(object) && name.is_none_or(|name| object.name() == name));
-        match (found.next(), found.next()) {
-            (Some(one), None) => return Ok(one),
-            (Some(one), Some(_)) => {
-                return Err(Failure::usage(format!("there are several of kind {} to run", one.kind()))
-                    .hint("name the one to run with `--task NAME`"));
-            }
-            (None, _) => {}
-        }
-    }
-    let names: Vec<String> = documents
-        .iter()
-        .map(|document| &document.object)
-        .filter(|object| kinds.iter().any(|is_kind| is_kind(object)))
-        .map(|object| format!("{} `{}`", object.kind(), object.name()))
-        .collect();
-    let failure = match name {
-        Some(name) => Failure::invalid(format!("the files have no run, pipeline or task `{name}`")),
-        None => Failure::invalid("the files have no run, pipeline or task"),
-    };
-    Err(if names.is_empty() { failure } else { failure.hint(format!("there are: {}", names.join(", "))) })
 }
 
 fn is_run(object: &Object) -> bool {
@@ -235,15 +212,13 @@ fn declared<'a>(documents: &'a [Document], target: &'a Object) -> Option<&'a [Pa
     }
 }
 
-/// The values by their declared types. A run brings values of its own, so only what is given here is checked then.
+/// The values by their declared types. A run brings values of its own, so none can be missing then.
 fn values(declared: Option<&[ParamSpec]>, given: &[(String, String)], of_run: bool) -> Result<Vec<Param>> {
     let Some(declared) = declared else {
         let texts = given.iter().map(|(name, text)| Param::string(name.clone(), text.clone()));
         return Ok(texts.collect());
     };
-    if !of_run {
-        params::check(declared, given)?;
-    }
+    if of_run { params::check_names(declared, given) } else { params::check(declared, given) }?;
     given
         .iter()
         .map(|(name, text)| {

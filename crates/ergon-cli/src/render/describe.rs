@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use ergon_api::{
     Param, ParamSpec, ParamValue, Pipeline, PipelineRun, PipelineTask, StepState, Task, TaskRun,
-    WorkspaceBinding,
+    WorkspaceBinding, reasons,
 };
-use ergon_client::{Phase, Run, task_label};
+use ergon_client::{Phase, Run};
 use jiff::Timestamp;
 
 use super::{Style, Table, age, took};
@@ -284,7 +284,7 @@ impl Page {
         }
         vec![
             self.style.in_phase(phase, mark(phase)),
-            task_label(child).to_owned(),
+            child.task_label(),
             self.style.phase(phase),
             took(start, end, now),
             status.and_then(|status| status.pod_name.clone()).unwrap_or_default(),
@@ -328,7 +328,7 @@ impl Page {
                 let _ = writeln!(self.text, "  {line}");
             }
             let task = if matches!(run, Run::Pipeline(_)) {
-                format!(" --task {}", tail.task)
+                format!(" --task {}", quoted(&tail.task))
             } else {
                 String::new()
             };
@@ -357,13 +357,25 @@ fn step_state(step: &StepState) -> (Phase, String, Option<Timestamp>, Option<Tim
             let word = if reason.is_empty() { "Completed" } else { reason };
             return (Phase::Succeeded, word.to_owned(), start, end);
         }
-        return (Phase::Failed, format!("{reason} (exit code {})", terminated.exit_code), start, end);
+        let with_code = || format!("{reason} (exit code {})", terminated.exit_code);
+        return match reason {
+            // The task went on as it was told to: worth a look, and no failure.
+            reasons::step::CONTINUED => (Phase::Cancelled, with_code(), start, end),
+            // It has no exit code of its own.
+            reasons::step::SKIPPED => (Phase::Pending, reason.to_owned(), None, None),
+            _ => (Phase::Failed, with_code(), start, end),
+        };
     }
     if let Some(running) = &step.running {
         return (Phase::Running, "Running".to_owned(), running.started_at.as_ref().map(|time| time.0), None);
     }
     let reason = step.waiting.as_ref().and_then(|waiting| waiting.reason.clone());
     (Phase::Pending, reason.unwrap_or_else(|| "Pending".to_owned()), None, None)
+}
+
+/// A name as a shell takes it: brackets mean something to some.
+fn quoted(name: &str) -> String {
+    if name.contains('[') { format!("'{name}'") } else { name.to_owned() }
 }
 
 /// One sign for a phase, readable without colour.
@@ -590,6 +602,31 @@ status:
               -  report  PodInitializing
         "]]
         .assert_eq(&describe_run(&run.into(), &[], &[], now(), Style::PLAIN));
+    }
+
+    #[test]
+    fn what_was_forgiven_or_skipped_is_not_shown_as_failed() {
+        let table = [
+            (
+                r"{terminationReason: Continued, terminated: {exitCode: 3, reason: Error}}",
+                "!  Continued (exit code 3)",
+            ),
+            (r"{terminationReason: Skipped, terminated: {exitCode: 1, reason: Error}}", "-  Skipped"),
+            (
+                r"{terminationReason: Error, terminated: {exitCode: 3, reason: Error}}",
+                "✗  Error (exit code 3)",
+            ),
+            (r"{terminated: {exitCode: 0, reason: Completed}}", "✓  Completed"),
+        ];
+        for (yaml, expected) in table {
+            let (phase, word, ..) = step_state(&read(yaml));
+            assert_eq!(format!("{}  {word}", mark(phase)), expected, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn a_leg_of_a_matrix_is_quoted_for_the_shell() {
+        assert_eq!((quoted("test"), quoted("test[0]")), ("test".to_owned(), "'test[0]'".to_owned()));
     }
 
     #[test]

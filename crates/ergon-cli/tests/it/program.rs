@@ -89,6 +89,53 @@ fn a_dry_run_prints_the_plan() {
 }
 
 #[test]
+fn parameters_are_checked_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.yaml");
+    std::fs::write(
+        &file,
+        "apiVersion: ergon.dev/v1\nkind: TaskRun\nmetadata: {name: r}\nspec:\n  params: [{name: names, value: [a]}]\n  \
+         taskSpec:\n    params: [{name: names, type: array}]\n    steps: [{name: say, image: busybox, command: [echo]}]\n",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    let output = ergon(&["run", file, "-p", "name=b", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(4));
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("there is no parameter `name`; declared are `names`"), "{stderr}");
+    let output = ergon(&["run", file, "-p", "names=b,c", "--dry-run"]);
+    assert!(text(&output.stdout).contains("[\"b\",\"c\"]"), "{}", text(&output.stderr));
+    let output = ergon(&["run", file, "--task", "other", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("(there are: TaskRun `r`)"), "{}", text(&output.stderr));
+}
+
+/// Programs for tests are built as the machine builds them, and that is mostly not static.
+#[cfg(not(target_feature = "crt-static"))]
+#[test]
+fn a_program_that_cannot_be_an_entrypoint_says_so_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("ergon");
+    std::fs::copy(env!("CARGO_BIN_EXE_ergon"), &program).unwrap();
+    let file = folder.path().join("task.yaml");
+    std::fs::write(
+        &file,
+        "apiVersion: ergon.dev/v1\nkind: Task\nmetadata: {name: t}\nspec: {steps: [{image: a, command: [a]}]}\n",
+    )
+    .unwrap();
+    let home = folder.path().join("home");
+    let output =
+        Command::new(&program).arg("run").arg(&file).env_clear().env("ERGON_HOME", &home).output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    let expected =
+        "error: this `ergon` is dynamically linked, and cannot be the entrypoint of steps in other images";
+    assert!(stderr.starts_with(expected), "{stderr}");
+    assert!(stderr.contains("hint: build it with `make build`"), "{stderr}");
+    assert!(!home.exists(), "nothing was made");
+}
+
+#[test]
 fn manifests_can_be_printed_without_a_cluster() {
     let output = ergon(&["install", "--print", "--group", "ergon.dev", "--image", "example.com/ergon:1"]);
     let stdout = text(&output.stdout);

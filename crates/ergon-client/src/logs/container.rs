@@ -6,10 +6,11 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::attempt::{Attempt, State};
 use super::lines::{Lines, Position, split_time};
-use super::pod::{Container, PodView};
+use super::pod::{Container, PodLook, PodView};
 use super::{LogEvent, LogLine, Reader, refusal};
 use crate::error::{Error, Result};
 use crate::watch::Pause;
@@ -35,42 +36,49 @@ enum Readiness {
     Never { why: Option<String> },
 }
 
-/// From the two sources: the TaskRun's status is the sooner one, the pod the surer one.
+/// From the two sources: the TaskRun's status is the sooner one, the pod the surer one. What the kubelet does not show as
+/// started cannot be read, even when the run is over already.
 fn readiness(attempt: &Attempt, pod: Option<&PodView>, container: &str) -> Readiness {
-    let state = attempt.steps.iter().find(|step| step.container == container).map(|step| step.state);
-    if let Some(pod) = pod {
-        if pod.gone {
-            let started = state.is_some_and(|state| state != State::Waiting);
-            let why = started.then(|| format!("pod `{}` is gone, and its logs with it", attempt.pod));
-            return Readiness::Never { why };
-        }
-        match pod.containers.get(container) {
-            Some(Container::Readable { ended }) => {
-                return Readiness::Yes { ended: *ended || state == Some(State::Ended) };
-            }
-            Some(Container::Waiting { trouble }) if !attempt.over => {
-                return Readiness::No { trouble: trouble.clone() };
-            }
-            // The run is over, and this never started.
-            Some(Container::Waiting { .. }) => return Readiness::Never { why: None },
-            None => {}
-        }
-        if let Some(why) = &pod.unschedulable
-            && !attempt.over
-        {
-            return Readiness::No { trouble: Some(format!("pod `{}` has no node yet: {why}", attempt.pod)) };
-        }
+    let state = attempt.state_of(container);
+    if state == State::NeverRan {
+        return Readiness::Never { why: None };
     }
-    let lost = pod.is_some_and(|pod| pod.lost.is_some());
-    match state {
-        Some(State::Running) => Readiness::Yes { ended: false },
-        Some(State::Ended) => Readiness::Yes { ended: true },
-        Some(State::Waiting) | None if attempt.over || lost => {
-            Readiness::Never { why: pod.and_then(|pod| pod.lost.clone()) }
+    let Some(pod) = pod else { return Readiness::No { trouble: None } };
+    if pod.gone {
+        let why = state.ran().then(|| gone(attempt));
+        return Readiness::Never { why };
+    }
+    if pod.lost.is_some() {
+        return match state {
+            State::Running => Readiness::Yes { ended: false },
+            State::Ended | State::Unstarted => Readiness::Yes { ended: true },
+            State::Waiting | State::NeverRan => Readiness::Never { why: pod.lost.clone() },
+        };
+    }
+    let over = attempt.over && state == State::Waiting;
+    match pod.containers.get(container) {
+        Some(Container::Readable { ended }) => Readiness::Yes { ended: *ended || state.is_over() },
+        // The run is over, and this never started.
+        Some(Container::Waiting { .. }) | None if over => Readiness::Never { why: None },
+        // No shim ever came, and none will.
+        Some(Container::Waiting { trouble: Some(_) }) if state == State::Unstarted => {
+            Readiness::Never { why: None }
         }
-        Some(State::Waiting) | None => Readiness::No { trouble: None },
+        Some(Container::Waiting { trouble }) => Readiness::No { trouble: trouble.clone() },
+        None => {
+            let no_node = pod.unschedulable.as_ref();
+            let trouble = no_node.map(|why| format!("pod `{}` has no node yet: {why}", attempt.pod));
+            Readiness::No { trouble }
+        }
     }
 }
+
+fn gone(attempt: &Attempt) -> String {
+    format!("pod `{}` is gone, and its logs with it", attempt.pod)
+}
+
+/// What is told when the kubelet does not show in time what the status says.
+const LATE: &str = "the step has run, and its node does not show its log yet; try it again in a moment";
 
 /// Hands on every line until the container has ended and all of it is read. `noted` is the last trouble that was told,
 /// so that each is told once. False when nobody reads any more.
@@ -87,12 +95,19 @@ pub async fn follow(
     let mut failures = 0;
     // The log ended properly when it was last read.
     let mut closed = false;
+    // Until when what has ended is waited for.
+    let mut deadline: Option<Instant> = None;
     loop {
-        let now = {
+        let (now, state, over) = {
             let attempt = attempt.borrow_and_update();
             let pod = pod.borrow_and_update();
-            readiness(&attempt, pod.as_ref(), &target.container)
+            let state = attempt.state_of(&target.container);
+            (readiness(&attempt, pod.as_ref(), &target.container), state, attempt.over || state.is_over())
         };
+        if over {
+            deadline = deadline.or_else(|| Some(Instant::now() + reader.patience()));
+        }
+        let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let ended = match now {
             Readiness::Yes { ended } => ended,
             Readiness::Never { why } => {
@@ -101,6 +116,9 @@ pub async fn follow(
                     None => true,
                 };
             }
+            Readiness::No { .. } if late => {
+                return !state.ran() || reader.note(&task, Some(&target.step), LATE).await;
+            }
             Readiness::No { trouble } => {
                 if let Some(trouble) = trouble
                     && is_news(noted, &trouble)
@@ -108,11 +126,12 @@ pub async fn follow(
                 {
                     return false;
                 }
-                changed(&mut attempt, &mut pod, None).await;
+                changed(&mut attempt, &mut pod, deadline).await;
                 continue;
             }
         };
         let source = attempt.borrow().clone();
+        let before = position.since();
         let outcome = copy(reader, &source, &target, &mut position, true).await;
         match outcome {
             Ok(Copied { listening: false, .. }) => return false,
@@ -123,24 +142,31 @@ pub async fn follow(
             Ok(copied) if closed && copied.lines == 0 => return true,
             Ok(_) => {
                 failures = 0;
+                deadline = None;
                 pauses = Pause::default();
                 closed = true;
                 continue;
             }
             Err(error) => {
-                failures += 1;
                 closed = false;
+                failures += 1;
+                // A log that came on before it broke off is as good as one that was never tried.
+                if position.since() != before {
+                    failures = 1;
+                    deadline = None;
+                    pauses = Pause::default();
+                }
                 tracing::debug!(%error, step = target.step, "a log was interrupted");
                 // The kubelet may be behind what the TaskRun says already: then the log is "waiting to start".
-                let hopeless = matches!(error, Error::Forbidden { .. } | Error::Unauthorized { .. });
-                let over = source.over && matches!(error, Error::NotFound { .. } | Error::Invalid { .. });
-                if hopeless || over || failures >= TRIES {
+                let hopeless = matches!(error, Error::Forbidden { .. } | Error::Unauthorized { .. })
+                    || (source.over && matches!(error, Error::NotFound { .. }));
+                if hopeless || late || failures >= TRIES {
                     let why = format!("the log cannot be read: {}", refusal(&error));
                     return reader.note(&task, Some(&target.step), why).await;
                 }
             }
         }
-        changed(&mut attempt, &mut pod, pauses.next()).await;
+        changed(&mut attempt, &mut pod, pauses.next().map(|pause| Instant::now() + pause)).await;
     }
 }
 
@@ -155,29 +181,49 @@ fn is_news(noted: &Mutex<Option<String>>, trouble: &str) -> bool {
     news
 }
 
-/// Hands on what there is. False when nobody reads any more.
-pub async fn read(reader: &Reader, attempt: &Attempt, target: &Target, state: State) -> bool {
+/// Hands on what there is. What is over is waited for in bounded time, until the kubelet shows the container as ended:
+/// then all of the log is there. False when nobody reads any more.
+pub async fn read(reader: &Reader, attempt: &Attempt, target: &Target, pod: &mut PodLook) -> bool {
+    let state = attempt.state_of(&target.container);
+    if state == State::NeverRan {
+        return true;
+    }
+    let note = async |why: &str| reader.note(&attempt.task, Some(&target.step), why).await;
+    let view = pod
+        .until(|pod| match pod.containers.get(&target.container) {
+            Some(Container::Readable { ended }) => *ended || !state.is_over(),
+            Some(Container::Waiting { trouble }) => {
+                state == State::Waiting || (state == State::Unstarted && trouble.is_some())
+            }
+            None => state == State::Waiting,
+        })
+        .await;
+    match view {
+        Some(view) if view.gone => return !state.ran() || note(&gone(attempt)).await,
+        Some(view) if view.lost.is_none() => {
+            let readable = matches!(view.containers.get(&target.container), Some(Container::Readable { .. }));
+            if !readable {
+                return !state.ran() || note(LATE).await;
+            }
+        }
+        // The pod cannot be seen; its log perhaps can.
+        Some(_) | None => {}
+    }
     let mut position = Position::default();
     match copy(reader, attempt, target, &mut position, false).await {
         Ok(copied) => copied.listening,
         // A step that has not started has no log: nothing to tell.
-        Err(_) if state == State::Waiting => true,
-        Err(Error::NotFound { .. } | Error::NotServed { .. }) => {
-            let why = format!("pod `{}` is gone, and its logs with it", attempt.pod);
-            reader.note(&attempt.task, Some(&target.step), why).await
-        }
-        Err(error) => {
-            let why = format!("the log cannot be read: {}", refusal(&error));
-            reader.note(&attempt.task, Some(&target.step), why).await
-        }
+        Err(_) if !state.ran() => true,
+        Err(Error::NotFound { .. } | Error::NotServed { .. }) => note(&gone(attempt)).await,
+        Err(error) => note(&format!("the log cannot be read: {}", refusal(&error))).await,
     }
 }
 
-/// Waits for news of the attempt or the pod, at most for `limit`.
+/// Waits for news of the attempt or the pod, at most until `deadline`.
 async fn changed(
     attempt: &mut watch::Receiver<Attempt>,
     pod: &mut watch::Receiver<Option<PodView>>,
-    limit: Option<Duration>,
+    deadline: Option<Instant>,
 ) {
     let news = async {
         // A source that has ended tells nothing more; the other one may. When both have ended, the state cannot change
@@ -188,9 +234,9 @@ async fn changed(
             else => tokio::time::sleep(Duration::from_secs(1)).await,
         }
     };
-    match limit {
-        Some(limit) => {
-            let _ = tokio::time::timeout(limit, news).await;
+    match deadline {
+        Some(deadline) => {
+            let _ = tokio::time::timeout_at(deadline, news).await;
         }
         None => news.await,
     }
@@ -281,28 +327,48 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_opened_as_soon_as_either_source_says_so() {
-        let waiting = || pod(Some(Container::Waiting { trouble: None }));
-        let gone = PodView { gone: true, ..PodView::default() };
+    fn a_log_is_opened_when_the_kubelet_shows_it_and_given_up_when_it_never_will() {
+        use State::{Ended, NeverRan, Running, Unstarted, Waiting};
+        let starting = || Some(pod(Some(Container::Waiting { trouble: None })));
+        let stuck = || Some(pod(Some(Container::Waiting { trouble: Some("ImagePullBackOff".to_owned()) })));
+        let readable = |ended| Some(pod(Some(Container::Readable { ended })));
+        let gone = || Some(PodView { gone: true, ..PodView::default() });
+        let lost = || Some(PodView { lost: Some("no".to_owned()), ..PodView::default() });
         let yes = |ended| Readiness::Yes { ended };
-        let no = Readiness::No { trouble: None };
-        let never = Readiness::Never { why: None };
+        let no = || Readiness::No { trouble: None };
+        let trouble = || Readiness::No { trouble: Some("ImagePullBackOff".to_owned()) };
+        let never = || Readiness::Never { why: None };
+        let because = |why: &str| Readiness::Never { why: Some(why.to_owned()) };
         let table = [
-            (State::Waiting, false, None, no.clone()),
-            (State::Running, false, None, yes(false)),
-            (State::Ended, false, None, yes(true)),
-            (State::Waiting, false, Some(pod(Some(Container::Readable { ended: false }))), yes(false)),
-            (State::Ended, false, Some(pod(Some(Container::Readable { ended: false }))), yes(true)),
-            (State::Waiting, false, Some(waiting()), no),
-            (State::Waiting, true, Some(waiting()), never.clone()),
-            (State::Waiting, true, Some(pod(None)), never.clone()),
-            (State::Waiting, false, Some(gone.clone()), never),
-            (
-                State::Ended,
-                true,
-                Some(gone),
-                Readiness::Never { why: Some("pod `p` is gone, and its logs with it".to_owned()) },
-            ),
+            // Nothing is known of the pod yet.
+            (Waiting, false, None, no()),
+            (Running, false, None, no()),
+            (Ended, true, None, no()),
+            // The kubelet shows it.
+            (Waiting, false, readable(false), yes(false)),
+            (Running, false, readable(false), yes(false)),
+            (Ended, false, readable(false), yes(true)),
+            (Unstarted, true, readable(true), yes(true)),
+            (NeverRan, true, readable(true), never()),
+            // The kubelet is behind: what ran is waited for, even when the run is over.
+            (Running, false, starting(), no()),
+            (Ended, false, starting(), no()),
+            (Ended, true, starting(), no()),
+            (Ended, true, Some(pod(None)), no()),
+            (Unstarted, true, starting(), no()),
+            // It is on its way, or never will be there.
+            (Waiting, false, starting(), no()),
+            (Waiting, false, stuck(), trouble()),
+            (Waiting, true, starting(), never()),
+            (Waiting, true, Some(pod(None)), never()),
+            (NeverRan, true, starting(), never()),
+            (Unstarted, true, stuck(), never()),
+            (Waiting, false, gone(), never()),
+            (Ended, true, gone(), because("pod `p` is gone, and its logs with it")),
+            // The pod cannot be watched: then the status must do.
+            (Ended, true, lost(), yes(true)),
+            (Running, false, lost(), yes(false)),
+            (Waiting, false, lost(), because("no")),
         ];
         for (state, over, pod, expected) in table {
             let found = readiness(&attempt(state, over), pod.as_ref(), "step-a");

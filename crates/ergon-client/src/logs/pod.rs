@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::connect::Ergon;
 use crate::watch::watch_one;
@@ -59,6 +63,11 @@ impl PodView {
     fn gone() -> Self {
         Self { gone: true, ..Self::default() }
     }
+
+    /// Nothing more will be known of it.
+    pub fn is_over(&self) -> bool {
+        self.gone || self.lost.is_some()
+    }
 }
 
 fn container(state: &ContainerState) -> Container {
@@ -79,35 +88,68 @@ fn container(state: &ContainerState) -> Container {
     Container::Waiting { trouble }
 }
 
+/// A pod as it is, then as it changes, until it is gone or lost.
+fn views(ergon: &Ergon, name: &str) -> impl Stream<Item = PodView> + Send + use<> {
+    let views = watch_one::<Pod>(ergon.core_api(), name).map(|change| match change {
+        Ok(Some(pod)) => PodView::of(&pod),
+        Ok(None) => PodView::gone(),
+        Err(error) => PodView { lost: Some(error.to_string()), ..PodView::default() },
+    });
+    views.scan(false, |over, view| {
+        let before = std::mem::replace(over, view.is_over());
+        std::future::ready((!before).then_some(view))
+    })
+}
+
 /// Follows a pod until nobody looks at the view, or it is gone. `None` in the view: not known yet.
 pub fn follow(ergon: &Ergon, name: &str) -> watch::Receiver<Option<PodView>> {
     let (sender, receiver) = watch::channel(None);
-    let changes = watch_one::<Pod>(ergon.core_api(), name);
+    let views = views(ergon, name);
     tokio::spawn(async move {
-        let mut changes = std::pin::pin!(changes);
+        let mut views = std::pin::pin!(views);
         loop {
-            let change = tokio::select! {
-                change = changes.next() => change,
+            let view = tokio::select! {
+                view = views.next() => view,
                 () = sender.closed() => return,
             };
-            let view = match change {
-                None => return,
-                Some(Ok(Some(pod))) => PodView::of(&pod),
-                Some(Ok(None)) => PodView::gone(),
-                Some(Err(error)) => PodView { lost: Some(error.to_string()), ..PodView::default() },
-            };
-            let over = view.gone || view.lost.is_some();
+            let Some(view) = view else { return };
             sender.send_if_modified(|old| {
                 let changed = old.as_ref() != Some(&view);
                 *old = Some(view);
                 changed
             });
-            if over {
-                return;
-            }
         }
     });
     receiver
+}
+
+/// A pod that is looked at only when something has to be known of it, and for a bounded time.
+pub struct PodLook {
+    views: BoxStream<'static, PodView>,
+    view: Option<PodView>,
+    patience: Duration,
+    /// From the first time that something had to be waited for.
+    deadline: Option<Instant>,
+}
+
+impl PodLook {
+    /// `patience`: how long is waited in all.
+    pub fn new(ergon: &Ergon, name: &str, patience: Duration) -> Self {
+        Self { views: views(ergon, name).boxed(), view: None, patience, deadline: None }
+    }
+
+    /// The pod once it is as wanted, or as it was last seen when it is not so in time. Nothing more can be waited for
+    /// once it is gone or lost.
+    pub async fn until(&mut self, wanted: impl Fn(&PodView) -> bool) -> Option<&PodView> {
+        while self.view.as_ref().is_none_or(|view| !view.is_over() && !wanted(view)) {
+            let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.patience);
+            match tokio::time::timeout_at(deadline, self.views.next()).await {
+                Ok(Some(view)) => self.view = Some(view),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.view.as_ref()
+    }
 }
 
 #[cfg(test)]

@@ -14,11 +14,12 @@ use super::attempt::{self, Attempt, attempts};
 use super::pod::{self, PodView};
 use crate::error::Result;
 use crate::find::{children_selector, is_child, start_order};
-use crate::run::{Run, RunRef, task_label};
+use crate::run::{Run, RunRef};
 use crate::watch::{watch_many, watch_one};
 
-/// How long what is still open may take after the run has ended. The last lines of a step come with a delay.
-const LAST_LINES: Duration = Duration::from_secs(10);
+/// How long what is still open may tell nothing after the run has ended. The last lines of a step come with a delay; the
+/// longest is that of a container that the kubelet has yet to show.
+const LAST_LINES: Duration = Duration::from_secs(20);
 
 /// Reads what there is now; gives back the run.
 pub async fn read(reader: &Reader, run: &RunRef) -> Result<Run> {
@@ -230,19 +231,30 @@ impl<'a> Followers<'a> {
         for attempt in self.current.values() {
             attempt.send_modify(|attempt| attempt.over = true);
         }
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_LINES, all).await.is_err() {
-            let names: Vec<String> = self
-                .current
-                .values()
-                .filter(|attempt| !attempt.is_closed())
-                .map(|attempt| attempt.borrow().task.clone())
-                .collect();
-            for task in names {
-                self.reader
-                    .note(&task, None, "the log did not end with the run; its last lines may be missing")
-                    .await;
+        let mut before = self.reader.progress();
+        loop {
+            match tokio::time::timeout(LAST_LINES, self.tasks.join_next()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    let now = self.reader.progress();
+                    if now.stands_still_since(before) {
+                        break;
+                    }
+                    before = now;
+                }
             }
+        }
+        let open: Vec<String> = self
+            .current
+            .values()
+            .filter(|attempt| !attempt.is_closed())
+            .map(|attempt| attempt.borrow().task.clone())
+            .collect();
+        for task in open {
+            self.reader
+                .note(&task, None, "the log did not end with the run; its last lines may be missing")
+                .await;
         }
     }
 }
@@ -251,12 +263,12 @@ fn wanted(reader: &Reader, child: &TaskRun) -> bool {
     is_named(child, &reader.options.tasks)
 }
 
-/// True when the names are empty or one of them is the task's. A leg of a matrix is `build-3`; `build` names all of them.
+/// True when the names are empty or one of them is the task's. A leg of a matrix is `build[3]`; `build` names all of them.
 fn is_named(child: &TaskRun, names: &[String]) -> bool {
-    let label = child.group().label("pipelineTask");
-    let task = child.metadata.labels.as_ref().and_then(|labels| labels.get(&label));
-    names.is_empty()
-        || names.iter().any(|name| name == task_label(child) || name == child.name() || Some(name) == task)
+    let key = child.group().label("pipelineTask");
+    let task = child.metadata.labels.as_ref().and_then(|labels| labels.get(&key));
+    let label = child.task_label();
+    names.is_empty() || names.iter().any(|name| *name == label || name == child.name() || Some(name) == task)
 }
 
 #[cfg(test)]
@@ -271,7 +283,8 @@ mod tests {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
         );
-        for (name, expected) in [("build", true), ("build-3", true), ("r-build-3", true), ("build-4", false)]
+        for (name, expected) in
+            [("build", true), ("build[3]", true), ("r-build-3", true), ("build[4]", false), ("test", false)]
         {
             assert_eq!(is_named(&run, &[name.to_owned()]), expected, "{name}");
         }

@@ -145,6 +145,11 @@ impl LiveLog {
     pub fn write(&self, text: &str) {
         self.0.unbounded_send(Ok(Frame::data(Bytes::copy_from_slice(text.as_bytes())))).unwrap();
     }
+
+    /// Breaks the connection.
+    pub fn break_off(self) {
+        self.0.unbounded_send(Err(std::io::Error::other("connection reset"))).unwrap();
+    }
 }
 
 impl State {

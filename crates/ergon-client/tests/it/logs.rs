@@ -19,8 +19,14 @@ fn task(name: &str, second: u32, steps: &[(&str, &str)], done: bool) -> Value {
     let steps: Vec<Value> = steps
         .iter()
         .map(|(step, state)| {
-            let body = if *state == "terminated" { json!({"exitCode": 0}) } else { json!({}) };
-            json!({"name": step, "container": format!("step-{step}"), *state: body})
+            let container = format!("step-{step}");
+            let ended = json!({"exitCode": 0, "startedAt": "2026-01-01T00:00:00Z"});
+            match *state {
+                "terminated" => json!({"name": step, "container": container, *state: ended}),
+                "skipped" => json!({"name": step, "container": container, "terminated": {"exitCode": 1},
+                    "terminationReason": "Skipped"}),
+                _ => json!({"name": step, "container": container, *state: {}}),
+            }
         })
         .collect();
     task["status"]["steps"] = json!(steps);
@@ -76,6 +82,8 @@ async fn what_is_there_is_read_in_the_order_of_its_start() {
     fake.put(task("b", 1, &[("one", "terminated"), ("two", "terminated")], true));
     fake.put(task("a", 2, &[("one", "running"), ("two", "waiting")], false));
     fake.put(task("c", 3, &[("one", "terminated")], true));
+    fake.put(pod("b", &[("one", "terminated"), ("two", "terminated")]));
+    fake.put(pod("a", &[("one", "running"), ("two", "ContainerCreating")]));
     fake.logs("r-b-pod", "step-one", vec![Log::Text(stamped(1, "first") + &stamped(2, "second"))]);
     fake.logs("r-b-pod", "step-two", vec![Log::Text(stamped(3, "third"))]);
     fake.logs("r-a-pod", "step-one", vec![Log::Text(stamped(4, "fourth"))]);
@@ -218,6 +226,10 @@ async fn a_retried_task_shows_every_try() {
     second["status"]["podName"] = json!("r-a-pod-retry1");
     second["status"]["retriesStatus"] = json!([task("a", 1, &[("one", "terminated")], true)["status"]]);
     fake.put(second);
+    fake.put(pod("a", &[("one", "terminated")]));
+    let mut second_pod = pod("a", &[("one", "terminated")]);
+    second_pod["metadata"]["name"] = json!("r-a-pod-retry1");
+    fake.put(second_pod);
     fake.logs("r-a-pod", "step-one", vec![Log::Text(stamped(1, "first try"))]);
     fake.logs("r-a-pod-retry1", "step-one", vec![Log::Text(stamped(2, "second try"))]);
     let ergon = fake.client();
@@ -232,4 +244,173 @@ async fn a_retried_task_shows_every_try() {
         }
     }
     assert_eq!(attempts, [(1, "first try".to_owned()), (2, "second try".to_owned())]);
+}
+
+/// Waits as the kubelet lets one wait. The clock stands still but for this.
+async fn seconds(count: u64) {
+    tokio::time::sleep(std::time::Duration::from_secs(count)).await;
+}
+
+/// A run whose agent told of its end before the kubelet showed any container.
+fn over_before_its_containers(done: bool) -> Fake {
+    let fake = Fake::new(&["ergon.dev"]);
+    let status = if done { "True" } else { "Unknown" };
+    fake.put(run("ergon.dev", "PipelineRun", "r", status, "Running"));
+    fake.put(task("a", 1, &[("one", "terminated"), ("two", "terminated"), ("three", "skipped")], done));
+    fake.put(pod("a", &["one", "two", "three"].map(|step| (step, "ContainerCreating"))));
+    fake.logs("r-a-pod", "step-one", vec![Log::Text(stamped(1, "1"))]);
+    fake.logs("r-a-pod", "step-two", vec![Log::Text(stamped(2, "2"))]);
+    fake
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_over_before_the_kubelet_shows_it_is_read_to_its_end() {
+    // It may be over before it is followed, or while it is.
+    for (done, follow, wait) in [(true, true, 5), (false, true, 5), (true, false, 2)] {
+        let fake = over_before_its_containers(done);
+        let ergon = fake.client();
+        let reference = ergon.find("r", None).await.unwrap().reference();
+        let mut logs = ergon.logs(&reference, LogOptions { follow, ..LogOptions::default() });
+        let kubelet = async {
+            if !done {
+                seconds(1).await;
+                fake.put(task(
+                    "a",
+                    1,
+                    &[("one", "terminated"), ("two", "terminated"), ("three", "skipped")],
+                    true,
+                ));
+                fake.put(run("ergon.dev", "PipelineRun", "r", "True", "Succeeded"));
+            }
+            seconds(wait - 1).await;
+            fake.put(pod("a", &[("one", "terminated"), ("two", "ContainerCreating")]));
+            seconds(1).await;
+            fake.put(pod(
+                "a",
+                &[("one", "terminated"), ("two", "terminated"), ("three", "ContainerCreating")],
+            ));
+        };
+        let (all, ()) = tokio::join!(rest(&mut logs), kubelet);
+        assert_eq!(all, ["a/one: 1", "a/two: 2", "= Succeeded"], "done={done} follow={follow}");
+        let opened = fake.requests().iter().filter(|line| line.contains("/log")).count();
+        assert_eq!(opened, 2, "nothing is asked of a container that has not started: {:?}", fake.requests());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_never_comes_is_given_up_in_time() {
+    let note = "(a) the step has run, and its node does not show its log yet; try it again in a moment";
+    for (follow, limit) in [(false, 4), (true, 40)] {
+        let fake = over_before_its_containers(true);
+        let ergon = fake.client();
+        let reference = ergon.find("r", None).await.unwrap().reference();
+        let begun = tokio::time::Instant::now();
+        let mut logs = ergon.logs(&reference, LogOptions { follow, ..LogOptions::default() });
+        assert_eq!(rest(&mut logs).await, [note, note, "= Succeeded"]);
+        assert!(begun.elapsed().as_secs() < limit, "{:?}", begun.elapsed());
+    }
+    // A pod that goes meanwhile is waited for no longer.
+    let fake = over_before_its_containers(true);
+    let ergon = fake.client();
+    let reference = ergon.find("r", None).await.unwrap().reference();
+    let mut logs = ergon.logs(&reference, follow());
+    let begun = tokio::time::Instant::now();
+    let goes = async {
+        seconds(1).await;
+        fake.remove(("pods", "r-a-pod"));
+    };
+    let (all, ()) = tokio::join!(rest(&mut logs), goes);
+    let gone = "(a) pod `r-a-pod` is gone, and its logs with it";
+    assert_eq!(all, [gone, gone, "= Succeeded"]);
+    assert!(begun.elapsed().as_secs() < 3, "{:?}", begun.elapsed());
+}
+
+/// The kubelet still shows the container as running: its last lines are on their way.
+#[tokio::test(start_paused = true)]
+async fn what_has_just_ended_is_read_once_the_kubelet_has_seen_its_end() {
+    let fake = Fake::new(&["ergon.dev"]);
+    fake.put(run("ergon.dev", "PipelineRun", "r", "False", "Failed"));
+    fake.put(task("a", 1, &[("one", "terminated")], true));
+    fake.put(pod("a", &[("one", "running")]));
+    let ergon = fake.client();
+    let reference = ergon.find("r", None).await.unwrap().reference();
+    let mut logs = ergon.logs(&reference, LogOptions::default());
+    let kubelet = async {
+        seconds(1).await;
+        fake.logs("r-a-pod", "step-one", vec![Log::Text(stamped(1, "the last line"))]);
+        fake.put(pod("a", &[("one", "terminated")]));
+    };
+    let (all, ()) = tokio::join!(rest(&mut logs), kubelet);
+    assert_eq!(all, ["a/one: the last line", "= Failed"]);
+}
+
+/// A log that takes long to read and breaks off is taken up again, however long ago the step ended.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_breaks_off_after_the_end_is_taken_up_again() {
+    let fake = Fake::new(&["ergon.dev"]);
+    fake.put(run("ergon.dev", "PipelineRun", "r", "Unknown", "Running"));
+    fake.put(task("a", 1, &[("one", "terminated")], false));
+    fake.put(pod("a", &[("one", "terminated")]));
+    let one = fake.live_log("r-a-pod", "step-one");
+    let refused = || Log::Refused("the node is busy");
+    let rest_of_it = Log::Text(stamped(1, "1") + &stamped(2, "2"));
+    fake.logs("r-a-pod", "step-one", vec![refused(), refused(), rest_of_it]);
+    let ergon = fake.client();
+    let reference = ergon.find("r", None).await.unwrap().reference();
+    let mut logs = ergon.logs(&reference, follow());
+    one.write(&stamped(1, "1"));
+    assert_eq!(next(&mut logs).await.unwrap(), "a/one: 1");
+    seconds(60).await;
+    one.break_off();
+    assert_eq!(next(&mut logs).await.unwrap(), "a/one: 2");
+}
+
+/// A reader that takes its time loses nothing after the end of the run.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_gets_every_line() {
+    let fake = Fake::new(&["ergon.dev"]);
+    fake.put(run("ergon.dev", "PipelineRun", "r", "Unknown", "Running"));
+    fake.put(task("a", 1, &[("one", "running")], false));
+    fake.put(pod("a", &[("one", "running")]));
+    let many: String = (0..1000).map(|line| stamped(1, &line.to_string())).collect();
+    fake.logs("r-a-pod", "step-one", vec![Log::Text(many.clone()), Log::Text(many)]);
+    let ergon = fake.client();
+    let reference = ergon.find("r", None).await.unwrap().reference();
+    let mut logs = ergon.logs(&reference, follow());
+    assert_eq!(next(&mut logs).await.unwrap(), "a/one: 0");
+    fake.put(task("a", 1, &[("one", "terminated")], true));
+    fake.put(pod("a", &[("one", "terminated")]));
+    fake.put(run("ergon.dev", "PipelineRun", "r", "True", "Succeeded"));
+    seconds(300).await;
+    let all = rest(&mut logs).await;
+    assert_eq!((all.len(), all.last().map(String::as_str)), (1000, Some("= Succeeded")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_leg_of_a_matrix_is_chosen_by_its_number() {
+    let fake = Fake::new(&["ergon.dev"]);
+    fake.put(run("ergon.dev", "PipelineRun", "r", "True", "Succeeded"));
+    for leg in 0..2 {
+        let mut object = task(&format!("test-{leg}"), leg, &[("one", "terminated")], true);
+        object["metadata"]["labels"]["ergon.dev/pipelineTask"] = json!("test");
+        fake.put(object);
+        fake.put(pod(&format!("test-{leg}"), &[("one", "terminated")]));
+    }
+    let ergon = fake.client();
+    let reference = ergon.find("r", None).await.unwrap().reference();
+    let table: [(&str, &[&str]); 2] = [
+        ("test", &["test[0]/one: 0", "test[1]/one: 1", "= Succeeded"]),
+        ("test[1]", &["test[1]/one: 1", "= Succeeded"]),
+    ];
+    for (name, expected) in table {
+        for leg in 0..2 {
+            fake.logs(
+                &format!("r-test-{leg}-pod"),
+                "step-one",
+                vec![Log::Text(stamped(leg, &leg.to_string()))],
+            );
+        }
+        let options = LogOptions { tasks: vec![name.to_owned()], ..LogOptions::default() };
+        assert_eq!(rest(&mut ergon.logs(&reference, options)).await, expected);
+    }
 }

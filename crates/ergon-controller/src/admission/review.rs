@@ -15,6 +15,9 @@ pub(super) struct Request {
     pub operation: String,
     pub object: Value,
     pub old_object: Value,
+    /// Bytes of the review: no object in it has more.
+    #[serde(skip)]
+    pub size: usize,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -40,7 +43,8 @@ impl Request {
         struct Review {
             request: Option<Request>,
         }
-        serde_json::from_slice::<Review>(body)?.request.ok_or(ReviewError::Empty)
+        let request = serde_json::from_slice::<Review>(body)?.request.ok_or(ReviewError::Empty)?;
+        Ok(Self { size: body.len(), ..request })
     }
 
     /// The group, where it is one of ours.

@@ -1,7 +1,9 @@
 //! Refusing what cannot work, with everything that is wrong and what to write instead.
 
+use std::fmt::Write as _;
+
 use ergon_api::{
-    CustomRun, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, Validate,
+    CustomRun, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, Validate, manifest,
     validate::{pipeline_run_update, summary, task_run_update},
 };
 use ergon_engine::graph::Graph;
@@ -10,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::review::{Answer, Request};
+use super::{MESSAGE, STORED};
 
 /// The answer of `/validate`.
 pub(super) fn validate(request: &Request) -> Answer {
@@ -19,6 +22,9 @@ pub(super) fn validate(request: &Request) -> Answer {
     // Labels and annotations may change on whatever is stored, even where an older release let it in.
     if request.operation == "UPDATE" && request.object["spec"] == request.old_object["spec"] {
         return Answer::Allowed;
+    }
+    if let Some(message) = too_large(request) {
+        return Answer::Refused(message);
     }
     let outcome = match request.kind.name.as_str() {
         Task::KIND => {
@@ -44,9 +50,56 @@ pub(super) fn validate(request: &Request) -> Answer {
     };
     match outcome {
         Ok(problems) if problems.is_empty() => Answer::Allowed,
-        Ok(problems) => Answer::Refused(problems.join("; ")),
-        Err(error) => Answer::Refused(format!("the object cannot be read: {error}")),
+        Ok(problems) => Answer::Refused(bounded(&problems)),
+        Err(error) => Answer::Refused(bounded(&unreadable(request, &error))),
     }
+}
+
+fn too_large(request: &Request) -> Option<String> {
+    if request.size <= STORED {
+        return None;
+    }
+    let size = request.object.to_string().len();
+    (size > STORED).then(|| {
+        format!(
+            "the object has {size} bytes, and a cluster can store at most {STORED}: \
+             move large texts into images or ConfigMaps, or split it"
+        )
+    })
+}
+
+/// Why the object is not one of its kind, with the fields. `error` is what the quick way said, which has no place.
+fn unreadable(request: &Request, error: &serde_json::Error) -> Vec<String> {
+    let problems = manifest::from_value(request.object.clone(), "").err().unwrap_or_default();
+    let mut all: Vec<String> = problems
+        .into_iter()
+        .map(|problem| {
+            let place = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
+            let help = problem.help.map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("{place}{}{help}", problem.message)
+        })
+        .collect();
+    if all.is_empty() {
+        all.push(error.to_string());
+    }
+    all[0].insert_str(0, "the object cannot be read: ");
+    all
+}
+
+/// As many of the problems as a message has room for.
+fn bounded(problems: &[String]) -> String {
+    let mut text = String::new();
+    for (at, problem) in problems.iter().enumerate() {
+        if at > 0 && text.len() + problem.len() > MESSAGE {
+            let _ = write!(text, "; and {} more", problems.len() - at);
+            break;
+        }
+        let separator = if at > 0 { "; " } else { "" };
+        let end = problem.floor_char_boundary(MESSAGE);
+        let cut = if end < problem.len() { "…" } else { "" };
+        let _ = write!(text, "{separator}{}{cut}", &problem[..end]);
+    }
+    text
 }
 
 fn read<K: DeserializeOwned>(
@@ -148,6 +201,61 @@ mod tests {
                 other => panic!("{kind} {spec}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_the_field_and_what_it_takes() {
+        let tasks = json!({"tasks": [{"name": "a", "taskRef": {"name": "t"},
+            "when": [{"input": "x", "operator": "equals", "values": ["x"]}]}]});
+        for (kind, spec, expected) in [
+            ("Pipeline", tasks.clone(), ["spec.tasks[0].when[0].operator: unknown variant `equals`", "`in`"]),
+            (
+                "PipelineRun",
+                json!({"pipelineSpec": tasks}),
+                ["spec.pipelineSpec.tasks[0].when[0].operator: unknown variant `equals`", "`notin`"],
+            ),
+            ("TaskRun", json!({"retries": "many"}), ["spec.retries: ", "\"many\""]),
+            ("Task", json!({"steps": "none"}), ["spec.steps: ", "expected a sequence"]),
+            ("Task", json!({"steps": [{"imgae": "i", "onError": 7}]}), ["spec.steps[0].imgae", "`image`"]),
+        ] {
+            for group in ["tekton.dev", "ergon.dev"] {
+                let object = json!({"apiVersion": format!("{group}/v1"), "kind": kind, "spec": spec,
+                    "metadata": {"name": "x", "namespace": "ns"}});
+                let review = json!({"request": {"uid": "1", "operation": "CREATE", "object": object,
+                    "kind": {"group": group, "version": "v1", "kind": kind}}});
+                let answer = validate(&Request::read(review.to_string().as_bytes()).expect("a review"));
+                let Answer::Refused(message) = answer else { panic!("{group} {kind} {spec}: {answer:?}") };
+                assert!(message.starts_with("the object cannot be read: "), "{message}");
+                assert!(expected.iter().all(|expected| message.contains(expected)), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_refused_with_its_size() {
+        let script = "x".repeat(STORED);
+        let spec = json!({"steps": [{"name": "a", "image": "i", "script": script}]});
+        match review("Task", "CREATE", json!({"spec": spec}), &Value::Null) {
+            Answer::Refused(message) => {
+                assert!(message.contains("a cluster can store at most 1572864"), "{message}");
+                assert!(message.starts_with("the object has 157"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+        // The old object counts for nothing.
+        let old = json!({"metadata": {"name": "x"}, "spec": spec});
+        assert_eq!(review("Task", "UPDATE", json!({"spec": {"steps": [step()]}}), &old), Answer::Allowed);
+    }
+
+    #[test]
+    fn a_message_has_a_bound() {
+        let many: Vec<String> = (0..1000).map(|number| format!("problem {number} of many")).collect();
+        let text = bounded(&many);
+        assert!(text.len() <= MESSAGE + 20 && text.starts_with("problem 0 of many; problem 1"), "{text}");
+        assert!(text.ends_with(" more"), "{text}");
+        let long = bounded(&["ä".repeat(MESSAGE)]);
+        assert!(long.len() <= MESSAGE + '…'.len_utf8() && long.ends_with('…'));
+        assert_eq!(bounded(&["a".to_owned(), "b".to_owned()]), "a; b");
     }
 
     #[test]

@@ -175,9 +175,12 @@ fn is_available(deployment: Option<&Deployment>) -> bool {
         return false;
     };
     let wanted = deployment.spec.replicas.unwrap_or(1);
+    let updated = status.updated_replicas.unwrap_or(0);
     status.observed_generation >= deployment.metadata.generation
-        && status.updated_replicas.unwrap_or(0) >= wanted
-        && status.available_replicas.unwrap_or(0) >= wanted
+        && updated >= wanted
+        // While one of before is there it may be the one that is available.
+        && status.replicas.unwrap_or(0) <= updated
+        && status.available_replicas.unwrap_or(0) >= updated
 }
 
 fn mutating_is_trusted(hooks: Option<&MutatingWebhookConfiguration>) -> bool {

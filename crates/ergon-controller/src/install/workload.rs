@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{HTTP_PORT, InstallOptions, NAME, TLS_PORT, with_labels};
+use super::{GRACE_SECS, HTTP_PORT, InstallOptions, NAME, TLS_PORT, with_labels};
 
 pub(super) fn objects(options: &InstallOptions) -> [Value; 2] {
     let selector = json!({"app.kubernetes.io/name": "ergon", "app.kubernetes.io/component": "controller"});
@@ -22,12 +22,15 @@ pub(super) fn objects(options: &InstallOptions) -> [Value; 2] {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
         "spec": {
             "replicas": options.replicas,
+            // A webhook that nobody answers refuses every write: the new replica serves before the old one ends.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "selector": {"matchLabels": selector},
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {
                     "serviceAccountName": NAME,
-                    "terminationGracePeriodSeconds": 15,
+                    // It goes on serving for some seconds after it was told to end.
+                    "terminationGracePeriodSeconds": GRACE_SECS,
                     "securityContext": {
                         "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
                         "seccompProfile": {"type": "RuntimeDefault"},
@@ -59,7 +62,9 @@ fn container(options: &InstallOptions) -> Value {
             {"name": "ERGON_NAMESPACE", "valueFrom": field("metadata.namespace")},
             {"name": "ERGON_IDENTITY", "valueFrom": field("metadata.name")},
             // The allocator keeps an arena for each thread otherwise: twice the memory, and no faster here.
-            {"name": "MALLOC_ARENA_MAX", "value": "2"},
+            {"name": "MALLOC_ARENA_MAX", "value": "1"},
+            // And it keeps what was freed; a fixed threshold gives it back.
+            {"name": "MALLOC_TRIM_THRESHOLD_", "value": "262144"},
         ],
         "ports": [
             {"name": "https", "containerPort": TLS_PORT},

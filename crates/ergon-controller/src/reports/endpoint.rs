@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use ergon_engine::pod::POD_LABEL;
 use ergon_wire::{PodReport, ReportAnswer};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
 use tracing::{debug, warn};
@@ -19,7 +19,6 @@ use super::identity::{Identities, IdentityError, PodIdentity};
 use super::{REPORT_LIMIT, Taken};
 use crate::cache::Name;
 use crate::shell::{Key, RunKind, Shell};
-use crate::trim;
 
 /// What the endpoint needs.
 pub struct Endpoint {
@@ -72,7 +71,12 @@ impl Refused {
     }
 }
 
-async fn report(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn report(
+    State(endpoint): State<Arc<Endpoint>>,
+    version: Version,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     match take(&endpoint, &headers, &body).await {
         Ok((answer, label)) => {
             endpoint.shell.metrics.reported(label);
@@ -84,8 +88,21 @@ async fn report(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body:
                 warn!(%error, "a token could not be reviewed");
             }
             debug!(%refused, "a report was refused");
-            (refused.code(), format!("{refused}\n")).into_response()
+            let mut response = (refused.code(), format!("{refused}\n")).into_response();
+            if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+                try_elsewhere(version, response.headers_mut());
+            }
+            response
         }
+    }
+}
+
+/// Asks the agent to come again, over a new connection: it may reach the replica that leads.
+fn try_elsewhere(version: Version, headers: &mut HeaderMap) {
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    // HTTP/2 has no such header.
+    if version <= Version::HTTP_11 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
@@ -136,10 +153,9 @@ async fn owner(shell: &Shell, identity: &PodIdentity) -> Result<Key, Refused> {
     let api: Api<Pod> = Api::namespaced(shell.client.clone(), &identity.namespace);
     let found = api.get_opt(&identity.name).await;
     let found = found.map_err(|error| Refused::Later(format!("the pod could not be looked up: {error}")))?;
-    let mut pod = found.filter(is_it).ok_or_else(refused)?;
+    let pod = found.filter(is_it).ok_or_else(refused)?;
     let key = task_run_of(&pod).ok_or_else(refused)?;
-    trim::pod(&mut pod);
-    shell.pods.written(pod);
+    shell.take_pod(pod);
     Ok(key)
 }
 
@@ -234,6 +250,26 @@ mod tests {
         let (_, answer) = post_report(&router, Some("good"), body(2)).await;
         assert_eq!(answer, r#"{"sequence":3,"stop":false}"#);
         assert_eq!(shell.queue.depth(), 0, "an old report wakes nothing");
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_the_watch_has_yet_to_tell_wakes_its_run_whatever_its_report_is() {
+        let (router, shell) = endpoint(&pod("u", true), true);
+        assert_eq!(post_report(&router, Some("good"), "{").await.0, 400);
+        // The watch finds that the pod is known, and tells nobody.
+        let told: Pod = serde_json::from_value(pod("u", true)).expect("a pod");
+        assert!(!shell.pods.observe(told));
+        assert_eq!(shell.queue.depth(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_sent_to_the_replica_that_leads() {
+        let (router, _) = endpoint(&pod("u", true), false);
+        let request = Request::post("/v1/report").body(Body::from(body(1))).expect("a request");
+        let response = router.oneshot(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(response.headers()[header::CONNECTION], "close");
     }
 
     #[tokio::test]

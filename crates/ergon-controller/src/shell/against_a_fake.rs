@@ -194,3 +194,123 @@ async fn a_pipeline_run_starts_its_tasks_and_they_are_worked_on_at_once() {
     assert_eq!(second.runs(Group::Ergon).task_runs.owned_by("p").len(), 2);
     assert_eq!(condition(&fake, path).0, "Unknown");
 }
+
+#[tokio::test]
+async fn a_child_is_in_memory_before_anybody_is_told_of_it() {
+    let (fake, shell) = world(&embedded());
+    let parent = Key::pipeline_run(Group::Ergon, Name::new("ns", "pr"));
+    let mut child = fake.get(RUN).expect("the run");
+    child["metadata"]["name"] = json!("child");
+    child["metadata"]["uid"] = json!("c");
+    let child: TaskRun = serde_json::from_value(child).expect("a run");
+    let known = || shell.runs(Group::Ergon).task_runs.get(&Name::new("ns", "child")).is_some();
+    std::thread::scope(|scope| {
+        // Whoever wants to tell must wait: the child has to come into memory nevertheless.
+        shell.queue.while_locked(|| {
+            scope.spawn(|| shell.take_task_run(&parent, child));
+            let start = std::time::Instant::now();
+            while !known() {
+                assert!(start.elapsed() < Duration::from_secs(5), "it waits for the queue first");
+                std::thread::yield_now();
+            }
+        });
+    });
+    assert_eq!(shell.queue.try_next(), Some(Key::task_run(Group::Ergon, Name::new("ns", "child"))));
+}
+
+#[tokio::test]
+async fn a_run_that_was_dropped_from_memory_while_it_was_written_comes_again() {
+    let (fake, shell) = world(&embedded());
+    let cache = &shell.runs(Group::Ergon).task_runs;
+    let run = cache.get(&key().name).expect("the run");
+    cache.begin_list();
+    cache.end_list();
+    assert_eq!(shell.reconcile(&key()).await, After::Rest, "it is not in memory");
+    let status = serde_json::from_value(json!({"podName": "run-pod"})).expect("a status");
+    shell.write_task_run(&key(), &run, &status).await.expect("written");
+    assert_eq!(fake.writes(), [format!("PATCH {STATUS}")]);
+    assert!(cache.get(&key().name).is_some());
+    assert_eq!(shell.queue.try_next(), Some(key()));
+}
+
+/// What the kubelet says of the run's pod, as the watch delivers it.
+fn pod_is(fake: &Fake, shell: &Shell, status: Value) {
+    let mut pod = fake.get(POD).expect("the pod");
+    pod["status"] = status;
+    let mut pod = serde_json::from_value(fake.put(POD, pod)).expect("a pod");
+    crate::trim::pod(&mut pod);
+    shell.pods.observe(pod);
+}
+
+fn container(state: &Value) -> Value {
+    json!({"name": "step-a", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_one_step_run_takes_three_status_writes() {
+    let (fake, shell) = world(&embedded());
+    let mut writes = Vec::new();
+    let mut pass = async |what: &str| {
+        let after = shell.reconcile(&key()).await;
+        let written = fake.writes().iter().filter(|write| write.contains("/status")).count();
+        writes.push((what.to_owned(), written));
+        after
+    };
+    pass("starts").await;
+    let scheduled = json!([{"type": "PodScheduled", "status": "True"}]);
+    pod_is(&fake, &shell, json!({"phase": "Pending", "conditions": scheduled}));
+    pass("is scheduled").await;
+    let creating = container(&json!({"waiting": {"reason": "ContainerCreating"}}));
+    pod_is(
+        &fake,
+        &shell,
+        json!({"phase": "Pending", "conditions": scheduled, "containerStatuses": [creating]}),
+    );
+    let After::WakeAt(_) = pass("its containers are created").await else { panic!("it must come again") };
+    assert_eq!(shell.held.len(), 1);
+    let uid = fake.get(POD).expect("the pod")["metadata"]["uid"].as_str().expect("a UID").to_owned();
+    let report = |sequence: u64, state: Value, done: bool| {
+        let report =
+            json!({"sequence": sequence, "steps": [{"container": "step-a", "state": state}], "done": done});
+        shell.reports.keep(&uid, serde_json::from_value(report).expect("a report"), 100);
+    };
+    report(1, json!({"state": "running", "startedAt": 1_000}), false);
+    pass("its step begins").await;
+    assert_eq!(condition(&fake, RUN), ("Unknown".to_owned(), "Running".to_owned()));
+    let mut running = container(&json!({"running": {}}));
+    running["imageID"] = json!("sha256:1");
+    pod_is(
+        &fake,
+        &shell,
+        json!({"phase": "Running", "conditions": scheduled, "containerStatuses": [running]}),
+    );
+    pass("the kubelet says so too").await;
+    let record = json!({"exit": {"kind": "exited", "code": 0}, "startedAt": 1_000, "finishedAt": 2_000});
+    report(2, json!({"state": "ended", "record": record}), true);
+    pass("its step ends").await;
+    assert_eq!(condition(&fake, RUN).0, "True");
+    assert_eq!(shell.held.len(), 0);
+    let total: usize = writes.iter().map(|(_, written)| written).sum();
+    assert_eq!(total, 3, "{writes:?}");
+    assert!([0, 3, 5].iter().all(|at| writes[*at].1 == 1), "{writes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_stays_is_written_in_its_last_form() {
+    let (fake, shell) = world(&embedded());
+    shell.reconcile(&key()).await;
+    let message = || fake.get(RUN).expect("the run")["status"]["conditions"][0]["message"].to_string();
+    let start = Instant::now();
+    for reason in ["ContainerCreating", "ErrImagePull"] {
+        let waiting = container(&json!({"waiting": {"reason": reason}}));
+        pod_is(&fake, &shell, json!({"phase": "Pending", "containerStatuses": [waiting]}));
+        let After::WakeAt(at) = shell.reconcile(&key()).await else { panic!("it must come again") };
+        assert!(at <= start + Duration::from_millis(1100) && !message().contains(reason));
+        tokio::time::advance(Duration::from_millis(600)).await;
+    }
+    shell.reconcile(&key()).await;
+    assert!(message().contains("ErrImagePull"), "{}", message());
+    fake.writes();
+    shell.reconcile(&key()).await;
+    assert!(fake.writes().is_empty() && shell.held.len() == 0);
+}

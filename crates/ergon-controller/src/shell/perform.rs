@@ -122,6 +122,8 @@ impl Shell {
                 match found {
                     Some(found) if is_owned(&found, uid) => {
                         self.take_task_run(key, found);
+                        // It may have gone on, even to its end, since this pass read it as absent.
+                        self.queue.add(key.clone());
                         Ok(Performed::All)
                     }
                     Some(found) if is_leaving(&found, &key.name.name) => Err(taken(TaskRun::KIND, name)),
@@ -136,10 +138,21 @@ impl Shell {
     }
 
     /// Keeps a child as the API server answered it, and goes on with it at once: the watch will not tell it again.
-    fn take_task_run(&self, key: &Key, mut child: TaskRun) {
+    pub(super) fn take_task_run(&self, key: &Key, mut child: TaskRun) {
         child.trim();
-        self.queue.add(Key::task_run(key.group, Name::of(&child)));
+        let name = Name::of(&child);
         self.runs(key.group).task_runs.written(child);
+        self.queue.add(Key::task_run(key.group, name));
+    }
+
+    /// Keeps a pod as the API server answered it, and looks at its run again: the watch will not tell it again.
+    pub(crate) fn take_pod(&self, mut pod: Pod) {
+        trim::pod(&mut pod);
+        let owner = Key::owner_of(&pod);
+        self.pods.written(pod);
+        if let Some(owner) = owner {
+            self.queue.add(owner);
+        }
     }
 
     async fn create_pod<K: Resource>(&self, key: &Key, run: &K, pod: &Pod) -> Result<Performed, Error> {
@@ -148,6 +161,7 @@ impl Shell {
         match self.metrics.write("create", "Pod", api.create(&creation(), pod).await) {
             Ok(mut created) => {
                 trim::pod(&mut created);
+                // Nothing has happened to it yet that this pass does not know: nobody is to be told.
                 self.pods.written(created);
                 Ok(Performed::All)
             }
@@ -198,6 +212,7 @@ impl Shell {
         match self.metrics.write("patch", TaskRun::KIND, outcome) {
             Ok(stopped) => {
                 self.take_task_run(key, stopped);
+                self.queue.add(key.clone());
                 Ok(())
             }
             Err(error) => gone_is_fine("stop", TaskRun::KIND, name, error),
@@ -216,9 +231,8 @@ impl Shell {
         let patch = json!({"metadata": {"uid": uid}, "spec": {"activeDeadlineSeconds": 1}});
         let outcome = api.patch(name, &patching(), &Patch::Merge(&patch)).await;
         match self.metrics.write("patch", "Pod", outcome) {
-            Ok(mut pod) => {
-                trim::pod(&mut pod);
-                self.pods.written(pod);
+            Ok(pod) => {
+                self.take_pod(pod);
                 Ok(())
             }
             Err(error) => gone_is_fine("end", "Pod", name, error),

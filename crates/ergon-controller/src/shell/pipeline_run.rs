@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
 
 use super::perform::Performed;
+use super::status::Written;
 use super::{Error, Key, ROUNDS, Shell, is_ours};
 
 const OVER_QUOTA: &str = ergon_api::reasons::task_run::EXCEEDED_RESOURCE_QUOTA;
@@ -53,8 +54,12 @@ impl Shell {
                 Performed::All | Performed::PodIsThere(_) => (decision.status, decision.wake_at),
             };
             let cache = &runs.pipeline_runs;
-            let written = self.write_status(key, cache, &*run, run.status.as_ref(), &status).await?;
-            if let Some(written) = written.filter(PipelineRun::is_done) {
+            let written = match self.write_status(key, cache, &*run, run.status.as_ref(), &status).await? {
+                Written::Now(written) => written,
+                Written::Later(at) => return Ok(wake_at.into_iter().chain([at]).min()),
+                Written::Nothing => return Ok(wake_at),
+            };
+            if written.is_done() {
                 let status = written.status.as_ref();
                 let start = status.and_then(|status| status.start_time.as_ref());
                 let end = status.and_then(|status| status.completion_time.as_ref());

@@ -1,19 +1,31 @@
-//! Writing a run's status: only what differs, and only onto the version that it was decided on.
+//! Writing a run's status: only what differs, only onto the version that it was decided on, and not for every message.
 
 use ergon_api::Group;
+use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::hold::may_wait;
 use super::{Error, FIELD_MANAGER, Key, Shell};
 use crate::cache::Cache;
 use crate::merge_diff::merge_diff;
 use crate::trim::Trim;
 
+/// What became of a status.
+pub(super) enum Written<K> {
+    /// Nothing differs, or the run is gone.
+    Nothing,
+    /// What differs can wait: decide again at that time.
+    Later(Timestamp),
+    /// The run as it is now.
+    Now(Box<K>),
+}
+
 impl Shell {
-    /// Writes the status where it differs; gives the run as it is then, or none where nothing was written.
+    /// Writes the status where it differs.
     pub(super) async fn write_status<K, Status>(
         &self,
         key: &Key,
@@ -21,7 +33,7 @@ impl Shell {
         run: &K,
         old: Option<&Status>,
         new: &Status,
-    ) -> Result<Option<K>, Error>
+    ) -> Result<Written<K>, Error>
     where
         K: Resource<DynamicType = Group, Scope = kube::core::DynamicResourceScope>
             + Trim
@@ -35,7 +47,16 @@ impl Shell {
         let default = Status::default();
         let old = serde_json::to_value(old.unwrap_or(&default)).map_err(json)?;
         let new = serde_json::to_value(new).map_err(json)?;
-        let Some(status) = merge_diff(&old, &new) else { return Ok(None) };
+        let Some(status) = merge_diff(&old, &new) else {
+            self.held.forget(key);
+            return Ok(Written::Nothing);
+        };
+        if may_wait(&old, &new, &status)
+            && let Some(left) = self.held.left(key)
+            && let Ok(later) = Timestamp::now().checked_add(left)
+        {
+            return Ok(Written::Later(later));
+        }
         let meta = run.meta();
         let patch = json!({
             // With it the API server refuses a write that was decided on older data.
@@ -47,15 +68,19 @@ impl Shell {
         let outcome = api.patch_status(&key.name.name, &params, &Patch::Merge(&patch)).await;
         match self.metrics.write("patch-status", kind, outcome) {
             Ok(mut written) => {
+                self.held.forget(key);
                 written.trim();
-                cache.written(written.clone());
-                Ok(Some(written))
+                if cache.written(written.clone()) {
+                    // It had been dropped from memory meanwhile: who looked since then found nothing.
+                    self.queue.add(key.clone());
+                }
+                Ok(Written::Now(Box::new(written)))
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 Err(Error::Stale { kind, name: key.name.to_string() })
             }
             // The run is gone: nobody needs its status.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::Nothing),
             Err(error) => Err(Error::api("write the status of", kind, &key.name.to_string(), error)),
         }
     }

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Resource, ResourceExt};
 
 use super::perform::Performed;
+use super::status::Written;
 use super::{Error, Key, ROUNDS, Shell, is_ours};
 use crate::cache::Name;
 use crate::trim;
@@ -77,8 +78,8 @@ impl Shell {
             };
             match self.perform(key, &*run, decision.actions).await? {
                 Performed::All => {
-                    self.write_task_run(key, &run, &decision.status).await?;
-                    return Ok(decision.wake_at);
+                    let later = self.write_task_run(key, &run, &decision.status).await?;
+                    return Ok(later.into_iter().chain(decision.wake_at).min());
                 }
                 // Its name is taken: decide again with what is there.
                 Performed::PodIsThere(pod) => live = Live::Here(pod),
@@ -89,8 +90,8 @@ impl Shell {
                 }
                 Performed::OverQuota(message) => {
                     let (status, wake_at) = task::pod_waits(&run, &message, Timestamp::now());
-                    self.write_task_run(key, &run, &status).await?;
-                    return Ok(Some(wake_at));
+                    let later = self.write_task_run(key, &run, &status).await?;
+                    return Ok(later.into_iter().chain([wake_at]).min());
                 }
             }
         }
@@ -106,21 +107,25 @@ impl Shell {
         }))
     }
 
-    async fn write_task_run(
+    /// Writes the status, or gives the time until which that can wait.
+    pub(super) async fn write_task_run(
         &self,
         key: &Key,
         run: &Arc<TaskRun>,
         status: &TaskRunStatus,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Timestamp>, Error> {
         let cache = &self.runs(key.group).task_runs;
-        let written = self.write_status(key, cache, run, run.status.as_ref(), status).await?;
-        let Some(written) = written else { return Ok(()) };
+        let written = match self.write_status(key, cache, run, run.status.as_ref(), status).await? {
+            Written::Now(written) => written,
+            Written::Later(at) => return Ok(Some(at)),
+            Written::Nothing => return Ok(None),
+        };
         // The watch will not tell its owner: what it delivers is known by now.
-        if let Some(owner) = Key::owner_of(&written) {
+        if let Some(owner) = Key::owner_of(written.as_ref()) {
             self.queue.add(owner);
         }
         if !written.is_done() {
-            return Ok(());
+            return Ok(None);
         }
         let pod = Name::new(key.name.namespace.clone(), task::pod_name(&written));
         if let Some(pod) = self.pods.get(&pod) {
@@ -131,7 +136,7 @@ impl Shell {
         let end = status.and_then(|status| status.completion_time.as_ref());
         let took = start.zip(end).and_then(|(start, end)| end.0.duration_since(start.0).try_into().ok());
         self.metrics.ended(TaskRun::KIND, written.is_successful(), took);
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use ergon_api::{
-    ChildStatusReference, Group, Param, PipelineRun, PipelineTask, PipelineTaskRunSpec, SetDefaults, TaskRun,
-    TaskRunSpec, TaskRunSpecStatus, WhenExpression, WorkspaceBinding, reasons::pipeline_run as reasons,
+    ChildStatusReference, Group, MATRIX_LEG_LABEL, Param, PipelineRun, PipelineTask, PipelineTaskRunSpec,
+    SetDefaults, TaskRun, TaskRunSpec, TaskRunSpecStatus, WhenExpression, WorkspaceBinding,
+    reasons::pipeline_run as reasons,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_core::Resource as _;
@@ -27,18 +28,6 @@ pub fn child_name(run: &PipelineRun, task: &PipelineTask, leg: Option<usize>) ->
         None => name::child(run.name(), &format!("-{}", task.name)),
         Some(leg) => name::child(run.name(), &format!("-{}-{leg}", task.name)),
     }
-}
-
-/// Which leg of its task's matrix a run is; 0 where there is no matrix.
-pub(super) fn index_of(run: &PipelineRun, task: &PipelineTask, child: &TaskRun) -> usize {
-    if task.matrix.is_none() {
-        return 0;
-    }
-    let name = child.name();
-    // The index is the last number of the name; a hashed name still ends with it.
-    let index = name.rsplit('-').next().and_then(|last| last.parse().ok()).unwrap_or(0);
-    debug_assert!(child_name(run, task, Some(index)) == name || name.len() > 60);
-    index
 }
 
 /// What is needed besides the task itself to make its runs.
@@ -65,7 +54,7 @@ impl Making<'_> {
         };
         let params = matrix::expand_params(&task.params, self.scope);
         let Some(matrix) = &task.matrix else {
-            return Ok(vec![self.make(task, child_name(self.run, task, None), params).map_err(invalid)?]);
+            return Ok(vec![self.make(task, None, params).map_err(invalid)?]);
         };
         let legs = matrix::legs(&matrix::expand(matrix, self.scope));
         legs.into_iter()
@@ -78,7 +67,7 @@ impl Making<'_> {
                         None => params.push(param),
                     }
                 }
-                self.make(task, child_name(self.run, task, Some(at)), params).map_err(invalid)
+                self.make(task, Some(at), params).map_err(invalid)
             })
             .collect()
     }
@@ -86,7 +75,7 @@ impl Making<'_> {
     fn make(
         &self,
         task: &PipelineTask,
-        name: String,
+        leg: Option<usize>,
         params: Vec<Param>,
     ) -> Result<TaskRun, serde_json::Error> {
         let run = self.run;
@@ -94,8 +83,9 @@ impl Making<'_> {
         let task_spec =
             task.task_spec.as_ref().map(|spec| expand_object(&spec.task, self.scope)).transpose()?;
         let template = run.spec.task_run_template.as_ref();
+        let name = child_name(run, task, leg);
         let mut child = TaskRun::new(self.group, &name);
-        child.metadata = self.metadata(task, own, name);
+        child.metadata = self.metadata(task, own, name, leg);
         child.spec = TaskRunSpec {
             params,
             task_ref: task.task_ref.clone(),
@@ -121,7 +111,13 @@ impl Making<'_> {
         Ok(child)
     }
 
-    fn metadata(&self, task: &PipelineTask, own: Option<&PipelineTaskRunSpec>, name: String) -> ObjectMeta {
+    fn metadata(
+        &self,
+        task: &PipelineTask,
+        own: Option<&PipelineTaskRunSpec>,
+        name: String,
+        leg: Option<usize>,
+    ) -> ObjectMeta {
         let (run, group) = (self.run, self.group);
         let mut child_labels: BTreeMap<String, String> = run.metadata.labels.clone().unwrap_or_default();
         let mut annotations =
@@ -138,6 +134,7 @@ impl Making<'_> {
         child_labels.insert(group.label("pipelineTask"), task.name.clone());
         child_labels
             .insert(group.label("memberOf"), if self.finally { "finally" } else { "tasks" }.to_owned());
+        child_labels.extend(leg.map(|leg| (MATRIX_LEG_LABEL.to_owned(), leg.to_string())));
         if task.continues_on_error() {
             annotations.insert(labels::ON_ERROR.to_owned(), "continue".to_owned());
         }

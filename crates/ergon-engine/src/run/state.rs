@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use ergon_api::{ParamValue, PipelineTask, TaskRun, TaskRunResult, reasons};
 
 use super::Observed;
-use super::children::index_of;
 use super::skip::Skip;
 
 /// One pipeline task and what is known of it.
@@ -106,7 +105,7 @@ pub fn states<'a>(observed: &Observed<'a>, tasks: impl Iterator<Item = &'a Pipel
     tasks
         .map(|task| {
             let mut runs = by_task.remove(task.name.as_str()).unwrap_or_default();
-            runs.sort_by_cached_key(|run| (index_of(observed.run, task, run), run.name().to_owned()));
+            runs.sort_by_cached_key(|run| (run.matrix_leg(), run.name().to_owned()));
             (task.name.as_str(), TaskState { task, runs, expected: 1, skip: None })
         })
         .collect()

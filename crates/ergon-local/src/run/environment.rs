@@ -24,7 +24,11 @@ pub(super) fn of(container: &Container, pod: &Pod, files: &Files) -> Result<Vec<
         match known.get(name) {
             Some(data) => {
                 for (key, value) in data {
-                    set(&mut variables, format!("{prefix}{key}"), String::from_utf8_lossy(value).into_owned());
+                    set(
+                        &mut variables,
+                        format!("{prefix}{key}"),
+                        String::from_utf8_lossy(value).into_owned(),
+                    );
                 }
             }
             None if optional == Some(true) => {}
@@ -32,7 +36,9 @@ pub(super) fn of(container: &Container, pod: &Pod, files: &Files) -> Result<Vec<
         }
     }
     for variable in container.env.iter().flatten() {
-        if let Some(value) = value_of(variable, pod, files).map_err(|problem| format!("env `{}`: {problem}", variable.name))? {
+        if let Some(value) =
+            value_of(variable, pod, files).map_err(|problem| format!("env `{}`: {problem}", variable.name))?
+        {
             let value = expand(&value, &variables);
             set(&mut variables, variable.name.clone(), value);
         }
@@ -69,7 +75,9 @@ fn expand(text: &str, variables: &[(String, String)]) -> String {
 }
 
 fn value_of(variable: &EnvVar, pod: &Pod, files: &Files) -> Result<Option<String>, String> {
-    let Some(source) = &variable.value_from else { return Ok(Some(variable.value.clone().unwrap_or_default())) };
+    let Some(source) = &variable.value_from else {
+        return Ok(Some(variable.value.clone().unwrap_or_default()));
+    };
     if let Some(key) = &source.config_map_key_ref {
         return entry("ConfigMap", &key.name, &key.key, &files.config_maps, key.optional);
     }

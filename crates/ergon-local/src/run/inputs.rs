@@ -6,8 +6,8 @@ use std::path::Path;
 use base64::Engine as _;
 use ergon_api::manifest::Object;
 use ergon_api::{
-    Document, Group, Param, ParamSpec, ParamType, ParamValue, Pipeline, PipelineRef, PipelineRun, SetDefaults,
-    Task, TaskRef, TaskRun, WorkspaceBinding,
+    Document, Group, Param, Pipeline, PipelineRef, PipelineRun, SetDefaults, Task, TaskRef, TaskRun,
+    WorkspaceBinding,
 };
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource};
 use serde_json::Value;
@@ -17,7 +17,7 @@ use super::{Folders, RunError, RunOptions, WorkspaceSource, volumes};
 
 /// Finds what is to be run, and puts everything in its place.
 pub(super) fn world(options: &RunOptions, folders: &Folders) -> Result<World, RunError> {
-    let chosen = choose(&options.documents, options.name.as_deref())?;
+    let chosen = target(&options.documents, options.name.as_deref())?;
     let group = group_of(&chosen.object);
     let mut world = World::new(group, files(options, folders)?, folders.run.join("claims"));
     for document in &options.documents {
@@ -36,23 +36,26 @@ pub(super) fn world(options: &RunOptions, folders: &Folders) -> Result<World, Ru
         }
     }
     match &chosen.object {
-        Object::PipelineRun(run) => world.put_pipeline_run((**run).clone(), options)?,
-        Object::TaskRun(run) => world.put_task_run((**run).clone(), options)?,
+        Object::PipelineRun(run) => world.put_pipeline_run((**run).clone(), options),
+        Object::TaskRun(run) => world.put_task_run((**run).clone(), options),
         Object::Pipeline(pipeline) => {
             let run = run_of_pipeline(group, pipeline, options);
-            world.put_pipeline_run(run, options)?;
+            world.put_pipeline_run(run, options);
         }
         Object::Task(task) => {
             let run = run_of_task(group, task, options);
-            world.put_task_run(run, options)?;
+            world.put_task_run(run, options);
         }
         _ => {}
     }
     Ok(world)
 }
 
-/// The one document to run: a run before a pipeline, a pipeline before a task.
-fn choose<'a>(documents: &'a [Document], name: Option<&str>) -> Result<&'a Document, RunError> {
+/// The one document to run: a run before a pipeline, a pipeline before a task; the one of this name where there is one.
+///
+/// # Errors
+/// [`RunError::Input`] when there is none, or more than one.
+pub fn target<'a>(documents: &'a [Document], name: Option<&str>) -> Result<&'a Document, RunError> {
     let rank = |object: &Object| match object {
         Object::PipelineRun(_) | Object::TaskRun(_) => Some(0),
         Object::Pipeline(_) => Some(1),
@@ -71,20 +74,29 @@ fn choose<'a>(documents: &'a [Document], name: Option<&str>) -> Result<&'a Docum
     match chosen.as_slice() {
         [one] => Ok(one),
         [] => Err(RunError::Input(match name {
-            Some(name) => format!("there is no Task, Pipeline or run `{name}` in the files"),
-            None => "there is nothing to run in the files: no Task, Pipeline, TaskRun or PipelineRun".to_owned(),
+            Some(name) => {
+                let known = documents.iter().filter(|document| rank(&document.object).is_some());
+                format!(
+                    "there is no Task, Pipeline or run `{name}` in the files (there are: {})",
+                    listed(known)
+                )
+            }
+            None => {
+                "there is nothing to run in the files: no Task, Pipeline, TaskRun or PipelineRun".to_owned()
+            }
         })),
-        many => {
-            let names: Vec<String> = many
-                .iter()
-                .map(|document| format!("{} `{}`", document.object.kind(), document.object.name()))
-                .collect();
-            Err(RunError::Input(format!(
-                "there is more than one thing to run: {}; name one with `--task NAME`",
-                names.join(", ")
-            )))
-        }
+        many => Err(RunError::Input(format!(
+            "there is more than one thing to run: {}; name one with `--task NAME`",
+            listed(many.iter().copied())
+        ))),
     }
+}
+
+fn listed<'a>(documents: impl Iterator<Item = &'a Document>) -> String {
+    let names: Vec<String> = documents
+        .map(|document| format!("{} `{}`", document.object.kind(), document.object.name()))
+        .collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn group_of(object: &Object) -> Group {
@@ -99,7 +111,8 @@ fn group_of(object: &Object) -> Group {
 
 fn run_of_pipeline(group: Group, pipeline: &Pipeline, options: &RunOptions) -> PipelineRun {
     let mut run = PipelineRun::new(group, pipeline.name());
-    run.spec.pipeline_ref = Some(PipelineRef { name: Some(pipeline.name().to_owned()), ..Default::default() });
+    run.spec.pipeline_ref =
+        Some(PipelineRef { name: Some(pipeline.name().to_owned()), ..Default::default() });
     let declared = pipeline.spec.workspaces.iter().filter(|workspace| !workspace.is_optional());
     run.spec.workspaces = fresh(declared.map(|workspace| workspace.name.as_str()), options);
     run
@@ -122,81 +135,31 @@ fn fresh<'a>(names: impl Iterator<Item = &'a str>, options: &RunOptions) -> Vec<
 }
 
 impl World {
-    fn put_pipeline_run(&mut self, mut run: PipelineRun, options: &RunOptions) -> Result<(), RunError> {
+    fn put_pipeline_run(&mut self, mut run: PipelineRun, options: &RunOptions) {
         run.status = None;
         run.spec.status = None;
         self.admit(&mut run.metadata);
-        let declared = match (&run.spec.pipeline_spec, &run.spec.pipeline_ref) {
-            (Some(spec), _) => spec.params.clone(),
-            (None, Some(reference)) => {
-                let spec = reference.name.as_ref().and_then(|name| self.library.pipelines.get(name));
-                spec.cloned().flatten().map(|spec| spec.params).unwrap_or_default()
-            }
-            (None, None) => Vec::new(),
-        };
-        override_params(&mut run.spec.params, options, &declared)?;
+        override_params(&mut run.spec.params, options);
         override_workspaces(&mut run.spec.workspaces, options);
         run.set_defaults(self.group);
         self.pipeline_run = Some(run);
-        Ok(())
     }
 
-    fn put_task_run(&mut self, mut run: TaskRun, options: &RunOptions) -> Result<(), RunError> {
+    fn put_task_run(&mut self, mut run: TaskRun, options: &RunOptions) {
         run.status = None;
         run.spec.status = None;
         self.admit(&mut run.metadata);
-        let declared = match (&run.spec.task_spec, &run.spec.task_ref) {
-            (Some(spec), _) => spec.params.clone(),
-            (None, Some(reference)) => {
-                let spec = reference.name.as_ref().and_then(|name| self.library.tasks.get(name));
-                spec.cloned().flatten().map(|spec| spec.params).unwrap_or_default()
-            }
-            (None, None) => Vec::new(),
-        };
-        override_params(&mut run.spec.params, options, &declared)?;
+        override_params(&mut run.spec.params, options);
         override_workspaces(&mut run.spec.workspaces, options);
         run.set_defaults(self.group);
         self.task_runs.insert(run.name().to_owned(), run);
-        Ok(())
     }
 }
 
-/// The user's values in the place of the file's, read as the type that the parameter is declared with.
-fn override_params(params: &mut Vec<Param>, options: &RunOptions, declared: &[ParamSpec]) -> Result<(), RunError> {
-    for given in &options.params {
-        let Some(spec) = declared.iter().find(|spec| spec.name == given.name) else {
-            let known: Vec<String> = declared.iter().map(|spec| format!("`{}`", spec.name)).collect();
-            return Err(RunError::Input(format!(
-                "there is no parameter `{}` (there are: {})",
-                given.name,
-                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-            )));
-        };
-        let value = typed(&given.value, spec)?;
-        match params.iter_mut().find(|param| param.name == given.name) {
-            Some(param) => param.value = value,
-            None => params.push(Param { name: given.name.clone(), value }),
-        }
-    }
-    Ok(())
-}
-
-fn typed(value: &ParamValue, spec: &ParamSpec) -> Result<ParamValue, RunError> {
-    let ParamValue::String(text) = value else { return Ok(value.clone()) };
-    let invalid = |what: &str| {
-        RunError::Input(format!("parameter `{}` is declared as {what}, and `{text}` is no such value", spec.name))
-    };
-    match spec.effective_type() {
-        ParamType::String => Ok(value.clone()),
-        // Items separated by commas, or JSON.
-        ParamType::Array if !text.trim_start().starts_with('[') => {
-            Ok(ParamValue::Array(text.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect()))
-        }
-        ParamType::Array => serde_json::from_str(text).map(ParamValue::Array).map_err(|_| invalid("an array")),
-        ParamType::Object => serde_json::from_str(text)
-            .map(ParamValue::Object)
-            .map_err(|_| invalid("an object (write it as JSON, `{\"key\": \"value\"}`)")),
-    }
+/// The user's values in the place of the file's.
+fn override_params(params: &mut Vec<Param>, options: &RunOptions) {
+    params.retain(|param| !options.params.iter().any(|given| given.name == param.name));
+    params.extend_from_slice(&options.params);
 }
 
 fn override_workspaces(bindings: &mut Vec<WorkspaceBinding>, options: &RunOptions) {
@@ -232,7 +195,8 @@ fn files(options: &RunOptions, folders: &Folders) -> Result<Files, RunError> {
     let mut claims = BTreeMap::new();
     for (name, source) in &options.workspaces {
         if let WorkspaceSource::Path(path) = source {
-            let path = path.canonicalize().map_err(|source| RunError::Folder { path: path.clone(), source })?;
+            let path =
+                path.canonicalize().map_err(|source| RunError::Folder { path: path.clone(), source })?;
             if !path.is_dir() {
                 return Err(RunError::Input(format!(
                     "workspace `{name}`: {} is not a folder",
@@ -284,4 +248,51 @@ fn data(object: &Value) -> BTreeMap<String, Vec<u8>> {
         }
     }
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: &str = "apiVersion: ergon.dev/v1\nkind: Task\nmetadata: {name: t}\nspec: {steps: [{image: a, command: [a]}]}\n";
+    const OTHER: &str = "apiVersion: ergon.dev/v1\nkind: Task\nmetadata: {name: u}\nspec: {steps: [{image: a, command: [a]}]}\n";
+    const PIPELINE: &str = "apiVersion: ergon.dev/v1\nkind: Pipeline\nmetadata: {name: p}\nspec: {tasks: [{name: a, taskRef: {name: t}}]}\n";
+    const RUN: &str =
+        "apiVersion: ergon.dev/v1\nkind: PipelineRun\nmetadata: {name: r}\nspec: {pipelineRef: {name: p}}\n";
+    const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n";
+
+    #[test]
+    fn a_run_comes_before_a_pipeline_and_a_pipeline_before_a_task() {
+        let table: [(&[&str], Option<&str>, Result<&str, &str>); 8] = [
+            (&[TASK], None, Ok("t")),
+            (&[TASK, PIPELINE], None, Ok("p")),
+            (&[TASK, PIPELINE, RUN, MAP], None, Ok("r")),
+            (&[TASK, OTHER, PIPELINE], Some("t"), Ok("t")),
+            (
+                &[TASK, OTHER],
+                None,
+                Err("there is more than one thing to run: Task `t`, Task `u`; name one with `--task NAME`"),
+            ),
+            (
+                &[TASK, MAP],
+                Some("m"),
+                Err("there is no Task, Pipeline or run `m` in the files (there are: Task `t`)"),
+            ),
+            (&[MAP], Some("t"), Err("there is no Task, Pipeline or run `t` in the files (there are: none)")),
+            (
+                &[MAP],
+                None,
+                Err("there is nothing to run in the files: no Task, Pipeline, TaskRun or PipelineRun"),
+            ),
+        ];
+        for (texts, name, expected) in table {
+            let documents = ergon_api::parse(&texts.join("---\n"), "test.yaml").unwrap();
+            let found = target(&documents, name).map(|document| document.object.name());
+            assert_eq!(
+                found.map_err(|error| error.to_string()),
+                expected.map_err(str::to_owned),
+                "{texts:?}"
+            );
+        }
+    }
 }

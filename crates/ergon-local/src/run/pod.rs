@@ -10,8 +10,8 @@ use ergon_engine::coordinate::Event as Coordination;
 use ergon_engine::pod::{AGENT, plan_of};
 use ergon_wire::{PodPlan, PodReport, StopReason, paths};
 use k8s_openapi::api::core::v1::{
-    Container as PodContainer, ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
-    PodSpec, PodStatus,
+    Container as PodContainer, ContainerState, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus, Pod, PodSpec, PodStatus,
 };
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, watch};
@@ -30,6 +30,8 @@ pub(super) struct Setting {
     pub store: Store,
     pub runtime: Runtime,
     pub folders: Folders,
+    /// The static program that is the shim.
+    pub shim: PathBuf,
     pub files: Files,
     pub events: mpsc::UnboundedSender<Event>,
 }
@@ -37,11 +39,20 @@ pub(super) struct Setting {
 /// What is seen of a pod.
 #[derive(Debug)]
 pub(super) enum Finding {
-    Report { pod: String, report: PodReport },
+    Report {
+        pod: String,
+        report: PodReport,
+    },
     /// Something changed that the engine should see before the end.
-    Status { pod: String, status: PodStatus },
+    Status {
+        pod: String,
+        status: PodStatus,
+    },
     /// Nothing of the pod is left running.
-    Ended { pod: String, status: PodStatus },
+    Ended {
+        pod: String,
+        status: PodStatus,
+    },
 }
 
 /// A pod that is being carried out.
@@ -128,7 +139,8 @@ impl Carrying {
                     message: Some(trouble.message.clone()),
                 };
                 let state = ContainerState { waiting: Some(waiting), ..Default::default() };
-                let mut status = failed_status(vec![container_status(&trouble.container, state)], &trouble.message);
+                let mut status =
+                    failed_status(vec![container_status(&trouble.container, state)], &trouble.message);
                 status.phase = Some("Pending".to_owned());
                 status
             }
@@ -144,8 +156,9 @@ impl Carrying {
             reason: "CreateContainerConfigError",
             message,
         };
-        let binaries = binaries(&self.setting.folders).map_err(|error| of_pod(error.to_string()))?;
-        let places = volumes::make(spec, &self.setting.files, &folder.join("volumes"), &binaries).map_err(of_pod)?;
+        let binaries = binaries(&self.setting).map_err(|error| of_pod(error.to_string()))?;
+        let places =
+            volumes::make(spec, &self.setting.files, &folder.join("volumes"), &binaries).map_err(of_pod)?;
         let run_dir = match places.get("ergon-run") {
             Some(MountSource::Bind(path)) => path.clone(),
             _ => return Err(of_pod("the pod has no folder for its agent".to_owned())),
@@ -279,7 +292,12 @@ impl Carrying {
         }
     }
 
-    async fn start_step(&self, spec: &PodSpec, container: &PodContainer, ready: &Ready) -> Result<Running, Trouble> {
+    async fn start_step(
+        &self,
+        spec: &PodSpec,
+        container: &PodContainer,
+        ready: &Ready,
+    ) -> Result<Running, Trouble> {
         let mut wanted = self.container(spec, container, ready)?;
         let message = format!("{}/{MESSAGE}", paths::RUN);
         wanted.set_env("ERGON_TERMINATION_MESSAGE", message);
@@ -324,7 +342,8 @@ impl Carrying {
         for note in started.notes() {
             tracing::info!(container = container.name, note, "not all was had as asked for");
         }
-        let file = self.setting.folders.run.join("logs").join(&self.name).join(format!("{}.log", container.name));
+        let file =
+            self.setting.folders.run.join("logs").join(&self.name).join(format!("{}.log", container.name));
         let log = Log::open(&file).await;
         let mut readers = Vec::new();
         if let Some(stdout) = started.stdout.take() {
@@ -337,7 +356,13 @@ impl Carrying {
     }
 
     /// Tells each line that a container writes.
-    fn follow(&self, output: impl AsyncRead + Unpin + Send + 'static, step: String, stream: Stream, log: Log) -> JoinHandle<()> {
+    fn follow(
+        &self,
+        output: impl AsyncRead + Unpin + Send + 'static,
+        step: String,
+        stream: Stream,
+        log: Log,
+    ) -> JoinHandle<()> {
         let (events, task) = (self.setting.events.clone(), self.task.clone());
         tokio::spawn(async move {
             let mut output = BufReader::new(output);
@@ -355,7 +380,12 @@ impl Carrying {
     }
 
     /// What the runtime is asked for.
-    fn container(&self, spec: &PodSpec, container: &PodContainer, ready: &Ready) -> Result<ContainerSpec, Trouble> {
+    fn container(
+        &self,
+        spec: &PodSpec,
+        container: &PodContainer,
+        ready: &Ready,
+    ) -> Result<ContainerSpec, Trouble> {
         let trouble = |message: String| Trouble {
             container: container.name.clone(),
             reason: "CreateContainerConfigError",
@@ -363,16 +393,20 @@ impl Carrying {
         };
         let reference = container.image.clone().unwrap_or_default();
         let image = ready.images.get(&reference).ok_or_else(|| trouble(format!("no image `{reference}`")))?;
-        let argv = [container.command.clone().unwrap_or_default(), container.args.clone().unwrap_or_default()].concat();
+        let argv =
+            [container.command.clone().unwrap_or_default(), container.args.clone().unwrap_or_default()]
+                .concat();
         let argv = match (&container.command, argv.is_empty()) {
             // Arguments alone go to the image's entrypoint.
             (None, false) => [image.config.entrypoint.clone(), argv].concat(),
             _ => argv,
         };
         let id = format!("{}-{}-{}", run_id(&self.setting.folders), self.name, container.name);
-        let mut wanted = ContainerSpec::of_image(id, image, argv).map_err(|error| trouble(with_sources(&error)))?;
+        let mut wanted =
+            ContainerSpec::of_image(id, image, argv).map_err(|error| trouble(with_sources(&error)))?;
         if let Some(uid) = user_of(spec, container) {
-            wanted.user = image.user(Some(&uid.to_string())).map_err(|error| trouble(with_sources(&error)))?;
+            wanted.user =
+                image.user(Some(&uid.to_string())).map_err(|error| trouble(with_sources(&error)))?;
             // As a container runtime has it: the home that the image knows for this user, or the root.
             if !image.config.env.iter().any(|(name, _)| name == "HOME") {
                 let home = wanted.user.home.clone().unwrap_or_else(|| "/".to_owned());
@@ -386,7 +420,8 @@ impl Carrying {
             wanted.cwd.clone_from(directory);
         }
         let mounts: Vec<Mount> =
-            volumes::mounts(container.volume_mounts.as_deref().unwrap_or_default(), &ready.places).map_err(trouble)?;
+            volumes::mounts(container.volume_mounts.as_deref().unwrap_or_default(), &ready.places)
+                .map_err(trouble)?;
         wanted.mounts.extend(mounts);
         self.name.clone_into(&mut wanted.hostname);
         secure(&mut wanted, spec, container);
@@ -428,7 +463,8 @@ impl Running {
             Err(error) => (255, with_sources(&error)),
         };
         self.delete().await;
-        let terminated = ContainerStateTerminated { exit_code, reason: Some(reason), message, ..Default::default() };
+        let terminated =
+            ContainerStateTerminated { exit_code, reason: Some(reason), message, ..Default::default() };
         ContainerState { terminated: Some(terminated), ..Default::default() }
     }
 
@@ -475,28 +511,20 @@ fn wanted(spec: &PodSpec) -> impl Iterator<Item = &PodContainer> {
     spec.init_containers.iter().flatten().chain(&spec.containers).filter(|container| container.name != AGENT)
 }
 
-/// A folder with the shim in it: this very program, which is one when it is called by that name.
-fn binaries(folders: &Folders) -> std::io::Result<PathBuf> {
-    let folder = folders.run.join("bin");
+/// A folder with the shim in it.
+fn binaries(setting: &Setting) -> std::io::Result<PathBuf> {
+    let folder = setting.folders.run.join("bin");
     let shim = folder.join("ergon-shim");
     if !shim.exists() {
         std::fs::create_dir_all(&folder)?;
-        let program = shim_program()?;
         // A link where the file system allows it: nothing is copied.
-        if std::fs::hard_link(&program, &shim).is_err() {
+        if std::fs::hard_link(&setting.shim, &shim).is_err() {
             let copy = folder.join(format!(".{:?}", std::thread::current().id()));
-            std::fs::copy(&program, &copy)?;
+            std::fs::copy(&setting.shim, &copy)?;
             std::fs::rename(copy, &shim)?;
         }
     }
     Ok(folder)
-}
-
-/// A static program that can be the shim in any image: beside this one, or this one itself.
-fn shim_program() -> std::io::Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    let beside = this.with_file_name("ergon-shim");
-    Ok(if beside.is_file() { beside } else { this })
 }
 
 fn run_id(folders: &Folders) -> String {

@@ -20,7 +20,9 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) async fn until_ready(probe: Option<&Probe>) -> Result<(), String> {
     let Some(probe) = probe else { return Ok(()) };
     let seconds = |value: Option<i32>, default: u64| {
-        Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).filter(|value| *value > 0).unwrap_or(default))
+        Duration::from_secs(
+            value.and_then(|value| u64::try_from(value).ok()).filter(|value| *value > 0).unwrap_or(default),
+        )
     };
     if let Some(delay) = probe.initial_delay_seconds.and_then(|delay| u64::try_from(delay).ok()) {
         tokio::time::sleep(Duration::from_secs(delay)).await;
@@ -75,7 +77,9 @@ async fn once(probe: &Probe) -> Result<(), Refusal> {
             _ => Err(Refusal::NotYet(format!("answered `{}`", line.trim()))),
         };
     }
-    Err(Refusal::NotServed("probes that run a command are not served on this machine: use tcpSocket or httpGet".to_owned()))
+    Err(Refusal::NotServed(
+        "probes that run a command are not served on this machine: use tcpSocket or httpGet".to_owned(),
+    ))
 }
 
 fn port(port: &IntOrString) -> Result<u16, Refusal> {

@@ -41,17 +41,16 @@ impl Teller {
         let (run, tasks) = match &world.pipeline_run {
             Some(run) => {
                 let named = run.spec.pipeline_ref.as_ref().and_then(|reference| reference.name.as_ref());
-                let spec = run
-                    .spec
-                    .pipeline_spec
-                    .clone()
-                    .or_else(|| named.and_then(|name| world.library.pipelines.get(name).cloned().flatten()));
+                let spec =
+                    run.spec.pipeline_spec.clone().or_else(|| {
+                        named.and_then(|name| world.library.pipelines.get(name).cloned().flatten())
+                    });
                 let tasks =
                     spec.iter().flat_map(|spec| spec.all_tasks()).map(|task| task.name.clone()).collect();
                 (run.name().to_owned(), tasks)
             }
             None => {
-                let names: Vec<String> = world.task_runs.values().map(|run| task_name(world, run)).collect();
+                let names: Vec<String> = world.task_runs.values().map(|run| task_name(run)).collect();
                 (world.task_runs.keys().next().cloned().unwrap_or_default(), names)
             }
         };
@@ -73,14 +72,17 @@ impl Teller {
 
     pub fn end(&mut self, world: &World) -> Status {
         self.look(world);
-        let (condition, results): (Option<&Condition>, BTreeMap<String, ParamValue>) = match &world.pipeline_run {
+        let (condition, results): (Option<&Condition>, BTreeMap<String, ParamValue>) = match &world
+            .pipeline_run
+        {
             Some(run) => {
                 let results = run.status.iter().flat_map(|status| &status.results);
                 (run.condition(), results.map(|result| (result.name.clone(), result.value.clone())).collect())
             }
             None => {
                 let run = world.task_runs.values().next();
-                let results = run.and_then(|run| run.status.as_ref()).into_iter().flat_map(|status| &status.results);
+                let results =
+                    run.and_then(|run| run.status.as_ref()).into_iter().flat_map(|status| &status.results);
                 (
                     run.and_then(TaskRun::condition),
                     results.map(|result| (result.name.clone(), result.value.clone())).collect(),
@@ -100,19 +102,21 @@ impl Teller {
     /// The name that a pod's lines are told under.
     pub fn task_of_pod(&self, world: &World, pod: &str) -> String {
         let owner = world.task_runs.values().find(|run| task::pod_name(run) == pod);
-        owner.map(|run| task_name(world, run)).unwrap_or_default()
+        owner.map(|run| task_name(run)).unwrap_or_default()
     }
 
     fn look_at(&mut self, world: &World, run: &TaskRun) {
         let Some(status) = &run.status else { return };
-        let task = task_name(world, run);
+        let task = task_name(run);
         let attempt = u32::try_from(status.retries_status.len()).unwrap_or(0) + 1;
         let fresh = self.started.get(run.name()).is_none_or(|(told, _)| *told < attempt);
         if fresh && status.pod_name.is_some() {
             self.started.insert(run.name().to_owned(), (attempt, Instant::now()));
             self.tell(Event::TaskStarted { task: task.clone(), attempt });
         }
-        for pod in status.pod_name.iter().chain(status.retries_status.iter().filter_map(|old| old.pod_name.as_ref())) {
+        for pod in
+            status.pod_name.iter().chain(status.retries_status.iter().filter_map(|old| old.pod_name.as_ref()))
+        {
             let report = world.pods.get(pod).and_then(|state| state.report.as_ref());
             for step in report.into_iter().flat_map(|report| &report.steps) {
                 self.look_at_step(&task, pod, &step.container, &step.state);
@@ -137,7 +141,9 @@ impl Teller {
         let ran = match state {
             StepState::Waiting => false,
             StepState::Running { .. } => true,
-            StepState::Ended { record } => record.started_at.is_some() || matches!(record.exit, Exit::NotStarted { .. }),
+            StepState::Ended { record } => {
+                record.started_at.is_some() || matches!(record.exit, Exit::NotStarted { .. })
+            }
         };
         if ran && self.steps_started.insert(key.clone()) {
             self.tell(Event::StepStarted { task: task.to_owned(), step: step.clone() });
@@ -163,24 +169,16 @@ impl Teller {
 }
 
 /// The pipeline task's name; a run without a pipeline has its Task's.
-fn task_name(world: &World, run: &TaskRun) -> String {
-    let label = world.group.label("pipelineTask");
-    let labelled = run.metadata.labels.as_ref().and_then(|labels| labels.get(&label));
-    let Some(name) = labelled else { return task::inputs::task_name(run) };
-    // The legs of a matrix are told apart by their numbers.
-    let siblings = world.task_runs.values().filter(|other| {
-        other.metadata.labels.as_ref().and_then(|labels| labels.get(&label)) == Some(name)
-    });
-    match (siblings.count(), run.name().rsplit('-').next()) {
-        (2.., Some(leg)) => format!("{name}[{leg}]"),
-        _ => name.clone(),
-    }
+fn task_name(run: &TaskRun) -> String {
+    if run.pipeline_task().is_some() { run.task_label() } else { task::inputs::task_name(run) }
 }
 
 fn status_of(condition: &Condition) -> Status {
     match condition.status {
         ergon_api::ConditionStatus::True => Status::Succeeded,
-        _ if [reasons::task_run::CANCELLED, reasons::pipeline_run::CANCELLED].contains(&condition.reason()) => {
+        _ if [reasons::task_run::CANCELLED, reasons::pipeline_run::CANCELLED]
+            .contains(&condition.reason()) =>
+        {
             Status::Cancelled
         }
         _ => Status::Failed,

@@ -38,7 +38,8 @@ pub(super) fn mounts(wanted: &[VolumeMount], places: &Places) -> Result<Vec<Moun
     let mut mounts: Vec<Mount> = wanted
         .iter()
         .map(|mount| {
-            let place = places.get(&mount.name).ok_or_else(|| format!("there is no volume `{}`", mount.name))?;
+            let place =
+                places.get(&mount.name).ok_or_else(|| format!("there is no volume `{}`", mount.name))?;
             let source = match (place, mount.sub_path.as_deref().filter(|path| !path.is_empty())) {
                 (MountSource::Bind(folder), Some(below)) => MountSource::Bind(sub_path(folder, below)?),
                 (place, _) => place.clone(),
@@ -208,7 +209,8 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let size = |text: &str| bytes(&k8s_openapi::apimachinery::pkg::api::resource::Quantity(text.to_owned()));
+        let size =
+            |text: &str| bytes(&k8s_openapi::apimachinery::pkg::api::resource::Quantity(text.to_owned()));
         assert_eq!(size("64Mi"), Some(64 << 20));
         assert_eq!(size("1k"), Some(1000));
         assert_eq!(size("5"), Some(5));

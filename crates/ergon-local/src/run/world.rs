@@ -211,7 +211,8 @@ impl World {
                     let name = pod.metadata.name.clone().unwrap_or_default();
                     if !self.pods.contains_key(&name) {
                         self.admit(&mut pod.metadata);
-                        pod.status = Some(PodStatus { phase: Some("Pending".to_owned()), ..Default::default() });
+                        pod.status =
+                            Some(PodStatus { phase: Some("Pending".to_owned()), ..Default::default() });
                         self.pods.insert(name, PodState { pod: (*pod).clone(), report: None });
                         pass.effects.push(Effect::StartPod(pod));
                     }

@@ -59,12 +59,13 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// A plain pod that runs for a second.
-pub fn pod(name: &str) -> Value {
+/// A pod that runs for a second: a plain one, or a bare one, which does without the one volume that every pod gets
+/// unless it says otherwise, its service account's token.
+pub fn pod(name: &str, bare: bool) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"bench": "raw"}},
         "spec": {
-            "restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": false,
+            "restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": !bare,
             "containers": [{
                 "name": "only", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "1"],
             }],

@@ -1,7 +1,7 @@
 //! How much longer a run takes than the plain pods that it comes down to.
 //!
-//! For each case one plain pod (or as many at once as the case has tasks side by side) and one run, in turn, so that
-//! both see the same machine: a pod from its creation to its first container running, a run from its creation to its
+//! For each case one plain pod (or as many at once as the case has tasks side by side), as many without any volume, and
+//! one run, in turn, so that all see the same machine: a pod from its creation to its first container running, a run from its creation to its
 //! success, each as a watch sees it. One line of JSON a case on standard output, a table on standard error.
 
 mod cases;
@@ -37,6 +37,9 @@ struct Arguments {
 struct Row {
     case: &'static Case,
     raw: Times,
+    /// Pods without any volume: the kubelet looks at volumes again 300 ms after it first did, so that any volume costs
+    /// a pod that time, and a run cannot do without.
+    bare: Times,
     run: Times,
 }
 
@@ -82,15 +85,17 @@ async fn main() -> Result<ExitCode> {
 }
 
 async fn bench(space: &Space, case: &'static Case, runs: usize) -> Result<Row> {
-    let (mut raw, mut run) = (Times::default(), Times::default());
+    let (mut raw, mut bare, mut run) = (Times::default(), Times::default(), Times::default());
     for number in 0..runs {
         let name = format!("{}-{number}", case.name);
-        let pods: Vec<_> =
-            (0..case.side_by_side).map(|pod| cases::pod(&format!("{name}-raw-{pod}"))).collect();
-        raw.add(measure::pods(space, &pods).await.with_context(|| format!("{name}: plain pods"))?);
+        for (times, bare, kind) in [(&mut raw, false, "raw"), (&mut bare, true, "bare")] {
+            let pods: Vec<_> =
+                (0..case.side_by_side).map(|pod| cases::pod(&format!("{name}-{kind}-{pod}"), bare)).collect();
+            times.add(measure::pods(space, &pods).await.with_context(|| format!("{name}: {kind} pods"))?);
+        }
         run.add(measure::run(space, &(case.object)(&name)).await.with_context(|| name.clone())?);
     }
-    let row = Row { case, raw, run };
+    let row = Row { case, raw, bare, run };
     println!(
         "{}",
         json!({
@@ -98,6 +103,7 @@ async fn bench(space: &Space, case: &'static Case, runs: usize) -> Result<Row> {
             "raw_s": rounded(row.raw.median()), "run_s": rounded(row.run.median()), "ratio": rounded(row.ratio()),
             "raw_min_s": rounded(row.raw.min()), "raw_max_s": rounded(row.raw.max()),
             "run_min_s": rounded(row.run.min()), "run_max_s": rounded(row.run.max()),
+            "bare_s": rounded(row.bare.median()), "bare_ratio": rounded(row.run.median() / row.bare.median()),
             "budget": case.budget,
         })
     );
@@ -106,16 +112,17 @@ async fn bench(space: &Space, case: &'static Case, runs: usize) -> Result<Row> {
 
 fn table(rows: &[Row]) {
     eprintln!(
-        "{:<16} {:>4}  {:>24}  {:>24}  {:>6}  {:>6}",
-        "case", "runs", "pods, s", "run, s", "ratio", "budget"
+        "{:<16} {:>4}  {:>24}  {:>24}  {:>24}  {:>6}  {:>6}",
+        "case", "runs", "bare pods, s", "plain pods, s", "run, s", "ratio", "budget"
     );
     for row in rows {
         let budget = row.case.budget.map_or_else(|| "-".to_owned(), |budget| format!("{budget}"));
         let over = if row.is_over_budget() { "  over" } else { "" };
         eprintln!(
-            "{:<16} {:>4}  {:>24}  {:>24}  {:>6.2}  {budget:>6}{over}",
+            "{:<16} {:>4}  {:>24}  {:>24}  {:>24}  {:>6.2}  {budget:>6}{over}",
             row.case.name,
             row.run.count(),
+            row.bare.to_string(),
             row.raw.to_string(),
             row.run.to_string(),
             row.ratio(),

@@ -1,0 +1,105 @@
+//! Putting off status writes that only say how far a run is.
+//!
+//! A pod that starts passes through half a dozen states within a second, each with its own message. Whoever looks
+//! wants the last of them, and every write costs the API server and all who watch. So the first one waits a moment,
+//! and what is decided by then is written.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::Key;
+use crate::sync::lock;
+
+/// How long such a write waits at most.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Since when runs wait for their status to be written.
+#[derive(Debug, Default)]
+pub struct Held {
+    since: Mutex<HashMap<Key, Instant>>,
+}
+
+impl Held {
+    /// How long the run still has to wait. None: its time has come.
+    pub fn left(&self, key: &Key) -> Option<Duration> {
+        let mut since = lock(&self.since);
+        let began = match since.get(key) {
+            Some(began) => *began,
+            None => *since.entry(key.clone()).or_insert_with(Instant::now),
+        };
+        Some(WAIT.saturating_sub(began.elapsed())).filter(|left| !left.is_zero())
+    }
+
+    /// Its status was written, or has become what is stored.
+    pub fn forget(&self, key: &Key) {
+        lock(&self.since).remove(key);
+    }
+
+    /// How many runs wait.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        lock(&self.since).len()
+    }
+}
+
+/// Whether a change of a status may wait: the run goes on before and after it, no step is the first to begin, and
+/// nothing but conditions, steps and sidecars differs. `patch` is the change.
+pub(super) fn may_wait(old: &Value, new: &Value, patch: &Value) -> bool {
+    let of_progress = |field: &String| matches!(field.as_str(), "conditions" | "steps" | "sidecars");
+    patch.as_object().is_some_and(|patch| patch.keys().all(of_progress))
+        && goes_on(old)
+        && goes_on(new)
+        && (has_begun(old) || !has_begun(new))
+}
+
+fn goes_on(status: &Value) -> bool {
+    let conditions = status["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Succeeded" && condition["status"] == "Unknown")
+}
+
+fn has_begun(status: &Value) -> bool {
+    let steps = status["steps"].as_array();
+    steps.into_iter().flatten().any(|step| step["running"].is_object() || step["terminated"].is_object())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::merge_diff::merge_diff;
+
+    #[test]
+    fn what_may_wait() {
+        let status = |succeeded: &str, message: &str, steps: Value| {
+            json!({"conditions": [{"type": "Succeeded", "status": succeeded, "message": message}],
+                "podName": "p", "steps": steps})
+        };
+        let waiting = json!([{"name": "a", "waiting": {"reason": "ContainerCreating"}}]);
+        let running = json!([{"name": "a", "running": {}}]);
+        let pulled = json!([{"name": "a", "running": {}, "imageID": "sha256:1"}]);
+        let going = status("Unknown", "Pending", waiting.clone());
+        let mut other_pod = going.clone();
+        other_pod["podName"] = json!("p-retry1");
+        let begun = status("Unknown", "Running", running.clone());
+        for (old, new, expected, case) in [
+            (going.clone(), status("Unknown", "Pulling", waiting.clone()), true, "a message"),
+            (going.clone(), status("Unknown", "Pending", json!([])), true, "steps that wait"),
+            (json!({}), going.clone(), false, "the first status"),
+            (going.clone(), begun.clone(), false, "the first step begins"),
+            (begun.clone(), status("Unknown", "Running", pulled), true, "more about a step that runs"),
+            (begun, status("True", "Done", running), false, "the end"),
+            (going.clone(), other_pod, false, "another try"),
+        ] {
+            let patch = merge_diff(&old, &new).expect("they differ");
+            assert_eq!(may_wait(&old, &new, &patch), expected, "{case}");
+        }
+    }
+}
