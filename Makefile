@@ -61,7 +61,7 @@ cluster-down: ## End that cluster; nothing of it stays
 
 .PHONY: bench
 bench: cluster ## How long runs take, against plain pods on the same cluster: one JSON line a case
-	KUBECONFIG=$(KUBECONFIG_FILE) cargo run --locked --release -q -p e2e --bin bench -- --runs $(RUN_NUMBER)
+	KUBECONFIG=$(KUBECONFIG_FILE) cargo run --locked -q -p e2e --bin bench -- --runs $(RUN_NUMBER)
 
 .PHONY: codegen
 codegen: ## Write crds/ and docs/reference/ from the types

@@ -22,6 +22,9 @@ use crate::sync::lock;
 
 /// How long a client may take to shake hands, and to send a request's head.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection may be kept with no request on it. The API server gives up its own after 90 s: who closed first
+/// would now and then do so just as it sends, and what it asked about would fail. Agents are silent while a step runs.
+const IDLE: Duration = Duration::from_mins(5);
 /// Connections that are open at once; more wait.
 const CONNECTIONS: usize = 4096;
 
@@ -124,7 +127,7 @@ where
         .map_request(|request: http::Request<hyper::body::Incoming>| request.map(axum::body::Body::new));
     let service = service.map_err(|never: Infallible| match never {});
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_mins(1)));
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);

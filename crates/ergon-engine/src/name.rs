@@ -30,7 +30,7 @@ pub fn derived(prefix: &str, uid: &str, what: &str) -> String {
 }
 
 fn hash(text: &str) -> String {
-    Md5::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    Md5::digest(text).iter().fold(String::with_capacity(32), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

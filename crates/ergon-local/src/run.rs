@@ -119,7 +119,7 @@ pub async fn run(options: RunOptions, events: mpsc::UnboundedSender<Event>) -> R
         stop: options.stop,
         stopping: Stop::No,
     };
-    let status = shell.to_the_end().await?;
+    let status = shell.until_the_end().await?;
     if !options.keep {
         folders.remove().await;
     }
@@ -161,7 +161,7 @@ struct Shell {
 }
 
 impl Shell {
-    async fn to_the_end(&mut self) -> Result<Status, RunError> {
+    async fn until_the_end(&mut self) -> Result<Status, RunError> {
         self.teller.begin(&self.world);
         loop {
             let wake_at = self.decide().await?;
@@ -209,7 +209,7 @@ impl Shell {
             Effect::LookUp(need) => self.world.nothing_found(&need),
             Effect::StartPod(pod) => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
-                let task = self.teller.task_of_pod(&self.world, &name);
+                let task = Teller::task_of_pod(&self.world, &name);
                 let run = pod::start(self.setting.clone(), *pod, task, self.findings.clone());
                 self.pods.insert(name, run);
             }

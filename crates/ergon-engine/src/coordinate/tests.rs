@@ -111,7 +111,7 @@ fn steps_run_in_order_however_they_connect() {
          end 0 0
          start 1
          end 1 0",
-        &expect![[r#"
+        &expect![[r"
             connect 1    -> 
             connect 0    -> run 0
             start 0      -> report
@@ -121,7 +121,7 @@ fn steps_run_in_order_however_they_connect() {
             step-0-0: Exited { code: 0 } at 3
             step-0-1: Exited { code: 0 } at 5
             sequence 4, done true, finished true
-        "#]],
+        "]],
     );
 }
 
@@ -134,7 +134,7 @@ fn a_step_that_connects_late_runs_then() {
          end 0 0
          connect 1
          start 1",
-        &expect![[r#"
+        &expect![[r"
             connect 0    -> run 0
             start 0      -> report
             end 0 0      -> report
@@ -143,7 +143,7 @@ fn a_step_that_connects_late_runs_then() {
             step-0-0: Exited { code: 0 } at 2
             step-0-1: running since 4
             sequence 3, done false, finished false
-        "#]],
+        "]],
     );
 }
 
@@ -158,7 +158,7 @@ fn after_a_failure_the_rest_is_skipped_and_late_shims_are_told() {
          end 1 skipped
          connect 2
          end 2 skipped",
-        &expect![[r#"
+        &expect![[r"
             connect 0    -> run 0
             connect 1    -> 
             start 0      -> report
@@ -170,7 +170,7 @@ fn after_a_failure_the_rest_is_skipped_and_late_shims_are_told() {
             step-0-1: Skipped at 3
             step-0-2: Skipped at 3
             sequence 2, done true, finished true
-        "#]],
+        "]],
     );
 }
 
@@ -290,7 +290,7 @@ fn stop_ends_what_runs_and_starts_nothing() {
          end 1 skipped
          connect 2
          end 2 skipped",
-        &expect![[r#"
+        &expect![[r"
             connect 0    -> run 0
             connect 1    -> 
             stop         -> stop 0 (1000 ms), skip 1, report
@@ -303,7 +303,7 @@ fn stop_ends_what_runs_and_starts_nothing() {
             step-0-1: Skipped at 2
             step-0-2: Skipped at 2
             sequence 2, done true, finished true
-        "#]],
+        "]],
     );
 }
 
@@ -386,10 +386,10 @@ proptest! {
                         prop_assert!(!stopped, "step {step} runs after the stop");
                         prop_assert!(shims[step] == Shim::Idle);
                         shims[step] = Shim::Told;
-                        for before in 0..step {
+                        for (before, on_error) in on_errors.iter().enumerate().take(step) {
                             let record = ends.get(&before);
                             let well = record.is_some_and(|record| match record.exit {
-                                Exit::Exited { code } => code == 0 || on_errors[before] == CONTINUE,
+                                Exit::Exited { code } => code == 0 || *on_error == CONTINUE,
                                 _ => false,
                             });
                             prop_assert!(well, "step {step} runs, but {before} ended as {record:?}");

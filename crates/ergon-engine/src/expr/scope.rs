@@ -29,12 +29,11 @@ impl Scope {
             ParamValue::String(object.get(key)?.clone())
         };
         match (reference.tail, value) {
-            (Tail::None, value) => Some(value),
             (Tail::Index(index), ParamValue::Array(items)) => {
                 items.into_iter().nth(index).map(ParamValue::String)
             }
-            (Tail::Star, value @ (ParamValue::Array(_) | ParamValue::Object(_))) => Some(value),
-            _ => None,
+            (Tail::Index(_), _) | (Tail::Star, ParamValue::String(_)) => None,
+            (Tail::None | Tail::Star, value) => Some(value),
         }
     }
 

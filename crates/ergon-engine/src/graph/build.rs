@@ -13,7 +13,7 @@ use super::{Edge, EdgeKind, edges};
 /// A pipeline's tasks and what each waits for. Tasks keep the order in which they are written.
 #[derive(Debug)]
 pub struct Graph {
-    graph: DiGraph<String, EdgeKind>,
+    tasks: DiGraph<String, EdgeKind>,
     nodes: BTreeMap<String, NodeIndex>,
     order: Vec<String>,
 }
@@ -56,7 +56,7 @@ impl Graph {
             return Err(GraphError::Cycle { path: cycle(&graph) });
         }
         let order = file_order(&graph);
-        Ok(Self { graph, nodes, order })
+        Ok(Self { tasks: graph, nodes, order })
     }
 
     /// All tasks, each after those that it waits for.
@@ -78,28 +78,28 @@ impl Graph {
     pub fn result_parents(&self, task: &str) -> Vec<&str> {
         let Some(&node) = self.nodes.get(task) else { return Vec::new() };
         let mut parents: Vec<NodeIndex> = self
-            .graph
+            .tasks
             .edges_directed(node, Direction::Incoming)
             .filter(|edge| matches!(edge.weight(), EdgeKind::Result { .. }))
             .map(|edge| edge.source())
             .collect();
         parents.sort_unstable();
-        parents.into_iter().map(|parent| self.graph[parent].as_str()).collect()
+        parents.into_iter().map(|parent| self.tasks[parent].as_str()).collect()
     }
 
     /// Whether the second task waits for the first, directly or through others.
     pub fn reaches(&self, from: &str, to: &str) -> bool {
         match (self.nodes.get(from), self.nodes.get(to)) {
-            (Some(&from), Some(&to)) => from != to && algo::has_path_connecting(&self.graph, from, to, None),
+            (Some(&from), Some(&to)) => from != to && algo::has_path_connecting(&self.tasks, from, to, None),
             _ => false,
         }
     }
 
     fn neighbours(&self, task: &str, direction: Direction) -> Vec<&str> {
         let Some(&node) = self.nodes.get(task) else { return Vec::new() };
-        let mut found: Vec<NodeIndex> = self.graph.neighbors_directed(node, direction).collect();
+        let mut found: Vec<NodeIndex> = self.tasks.neighbors_directed(node, direction).collect();
         found.sort_unstable();
-        found.into_iter().map(|node| self.graph[node].as_str()).collect()
+        found.into_iter().map(|node| self.tasks[node].as_str()).collect()
     }
 }
 

@@ -112,10 +112,12 @@ mod tests {
             .iter()
             .map(|step| {
                 let requests = step.resources.as_ref().unwrap().requests.clone().unwrap_or_default();
-                requests.iter().map(|(name, quantity)| format!("{name}={} ", quantity.0)).collect()
+                let shown: Vec<String> =
+                    requests.iter().map(|(name, quantity)| format!("{name}={}", quantity.0)).collect();
+                shown.join(" ")
             })
             .collect();
-        assert_eq!(requests, ["cpu=0 memory=1Gi ", "cpu=2 memory=0 ", ""]);
+        assert_eq!(requests, ["cpu=0 memory=1Gi", "cpu=2 memory=0", ""]);
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub(super) fn plan(input: &PodInput<'_>, step: &Step, at: usize) -> Result<StepP
         script,
         working_dir,
         on_error: if continues(step) { OnError::Continue } else { OnError::StopAndFail },
-        timeout_ms: step.timeout.map(|timeout| timeout.as_millis()).filter(|millis| *millis > 0),
+        timeout_ms: step.timeout.map(ergon_api::Duration::as_millis).filter(|millis| *millis > 0),
         message_limit: MESSAGE_LIMIT.min(POD_MESSAGE_LIMIT / containers),
         result_limit: RESULT_LIMIT,
         grace_ms: GRACE_MS,

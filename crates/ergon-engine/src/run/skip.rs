@@ -55,7 +55,7 @@ pub(super) fn mark_tasks(
         let parent_skips: Vec<Option<Skip>> =
             parents.iter().map(|parent| states.get(parent).and_then(|state| state.skip)).collect();
         let parents_done =
-            parents.iter().all(|parent| states.get(parent).is_some_and(|state| state.is_done()));
+            parents.iter().all(|parent| states.get(parent).is_some_and(super::state::TaskState::is_done));
         let skip = if halt.is_some() {
             halt
         } else if !parents_done {
@@ -86,7 +86,7 @@ pub(super) fn mark_tasks(
 /// Marks the `finally` tasks that will not start; all tasks of the graph are done.
 pub(super) fn mark_finally(prepared: &Prepared, states: &mut States<'_>, statuses: &Scope, timed_out: bool) {
     for task in &prepared.spec.finally {
-        if states.get(task.name.as_str()).is_none_or(|state| state.is_started()) {
+        if states.get(task.name.as_str()).is_none_or(super::state::TaskState::is_started) {
             continue;
         }
         let skip = match results::for_task(task, states) {

@@ -12,8 +12,8 @@ pub fn number(run: &TaskRun) -> usize {
 /// The name of the pod of the current try: `<run>-pod`, then `<run>-pod-retry1`, …
 pub fn pod_name(run: &TaskRun) -> String {
     match number(run) {
-        0 => name::child(&run.name(), "-pod"),
-        retry => name::child(&run.name(), &format!("-pod-retry{retry}")),
+        0 => name::child(run.name(), "-pod"),
+        retry => name::child(run.name(), &format!("-pod-retry{retry}")),
     }
 }
 

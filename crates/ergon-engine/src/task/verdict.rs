@@ -214,7 +214,8 @@ fn recorded_failure(
         return Some((reasons::RESULT_TOO_LARGE, format!("\"{container}\": {error}")));
     }
     match &record.exit {
-        Exit::Exited { code: 0 } => None,
+        // A step is only skipped because of another one, which is named instead.
+        Exit::Exited { code: 0 } | Exit::Skipped => None,
         Exit::Exited { .. } if continues(step) => None,
         Exit::Exited { code } => {
             Some((reasons::STEP_FAILED, format!("\"{container}\" exited with code {code}: Error")))
@@ -247,8 +248,6 @@ fn recorded_failure(
             Some((reason, format!("\"{container}\" was interrupted ({message}): {pod_message}")))
         }
         Exit::Cancelled => Some((reasons::STEP_FAILED, format!("\"{container}\" was cancelled"))),
-        // A step is only skipped because of another one, which is named instead.
-        Exit::Skipped => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Decisions on whole runs, as data: each file under `runs/` and `taskruns/` is a case.
 
+#![expect(clippy::unwrap_used, reason = "a case that cannot be read is a failure of the test")]
+
 mod runs;
 mod taskruns;
 

@@ -263,7 +263,8 @@ mod tests {
 
     #[test]
     fn a_run_comes_before_a_pipeline_and_a_pipeline_before_a_task() {
-        let table: [(&[&str], Option<&str>, Result<&str, &str>); 8] = [
+        type Case<'a> = (&'a [&'a str], Option<&'a str>, Result<&'a str, &'a str>);
+        let table: [Case<'_>; 8] = [
             (&[TASK], None, Ok("t")),
             (&[TASK, PIPELINE], None, Ok("p")),
             (&[TASK, PIPELINE, RUN, MAP], None, Ok("r")),

@@ -238,7 +238,7 @@ impl Carrying {
                 Ok(running) => {
                     let (name, run_dir) = (container.name.clone(), ready.run_dir.clone());
                     ends.spawn(async move {
-                        let state = running.to_its_end(&run_dir.join(&name)).await;
+                        let state = running.until_its_end(&run_dir.join(&name)).await;
                         (name, state)
                     });
                 }
@@ -453,7 +453,7 @@ const MESSAGE: &str = "termination-message";
 
 impl Running {
     /// Waits for the end and tells it as the kubelet would: with the message that the shim left.
-    async fn to_its_end(self, run_dir: &Path) -> ContainerState {
+    async fn until_its_end(self, run_dir: &Path) -> ContainerState {
         let exit = self.container.wait().await;
         let message = tokio::fs::read_to_string(run_dir.join(MESSAGE)).await.ok();
         let (exit_code, reason) = match exit {

@@ -38,21 +38,22 @@ impl Teller {
     }
 
     pub fn begin(&self, world: &World) {
-        let (run, tasks) = match &world.pipeline_run {
-            Some(run) => {
-                let named = run.spec.pipeline_ref.as_ref().and_then(|reference| reference.name.as_ref());
-                let spec =
-                    run.spec.pipeline_spec.clone().or_else(|| {
-                        named.and_then(|name| world.library.pipelines.get(name).cloned().flatten())
-                    });
-                let tasks =
-                    spec.iter().flat_map(|spec| spec.all_tasks()).map(|task| task.name.clone()).collect();
-                (run.name().to_owned(), tasks)
-            }
-            None => {
-                let names: Vec<String> = world.task_runs.values().map(|run| task_name(run)).collect();
-                (world.task_runs.keys().next().cloned().unwrap_or_default(), names)
-            }
+        let (run, tasks) = if let Some(run) = &world.pipeline_run {
+            let named = run.spec.pipeline_ref.as_ref().and_then(|reference| reference.name.as_ref());
+            let spec = run
+                .spec
+                .pipeline_spec
+                .clone()
+                .or_else(|| named.and_then(|name| world.library.pipelines.get(name).cloned().flatten()));
+            let tasks = spec
+                .iter()
+                .flat_map(ergon_api::PipelineSpec::all_tasks)
+                .map(|task| task.name.clone())
+                .collect();
+            (run.name().to_owned(), tasks)
+        } else {
+            let names: Vec<String> = world.task_runs.values().map(task_name).collect();
+            (world.task_runs.keys().next().cloned().unwrap_or_default(), names)
         };
         self.tell(Event::RunStarted { run, tasks });
     }
@@ -72,14 +73,11 @@ impl Teller {
 
     pub fn end(&mut self, world: &World) -> Status {
         self.look(world);
-        let (condition, results): (Option<&Condition>, BTreeMap<String, ParamValue>) = match &world
-            .pipeline_run
-        {
-            Some(run) => {
+        let (condition, results): (Option<&Condition>, BTreeMap<String, ParamValue>) =
+            if let Some(run) = &world.pipeline_run {
                 let results = run.status.iter().flat_map(|status| &status.results);
                 (run.condition(), results.map(|result| (result.name.clone(), result.value.clone())).collect())
-            }
-            None => {
+            } else {
                 let run = world.task_runs.values().next();
                 let results =
                     run.and_then(|run| run.status.as_ref()).into_iter().flat_map(|status| &status.results);
@@ -87,8 +85,7 @@ impl Teller {
                     run.and_then(TaskRun::condition),
                     results.map(|result| (result.name.clone(), result.value.clone())).collect(),
                 )
-            }
-        };
+            };
         let status = condition.map_or(Status::Failed, status_of);
         self.tell(Event::RunEnded {
             status,
@@ -100,9 +97,9 @@ impl Teller {
     }
 
     /// The name that a pod's lines are told under.
-    pub fn task_of_pod(&self, world: &World, pod: &str) -> String {
+    pub fn task_of_pod(world: &World, pod: &str) -> String {
         let owner = world.task_runs.values().find(|run| task::pod_name(run) == pod);
-        owner.map(|run| task_name(run)).unwrap_or_default()
+        owner.map(task_name).unwrap_or_default()
     }
 
     fn look_at(&mut self, world: &World, run: &TaskRun) {
