@@ -1,9 +1,10 @@
 //! Finding `$(…)` variables in text. What they stand for is decided in `ergon-engine`.
 
 use std::fmt;
+use std::ops::Range;
 
-/// No variable is longer than this; so a text full of `$(` is read in linear time.
-const MAX_LENGTH: usize = 512;
+/// Longer than any chain of names that validation admits. It bounds the work for a text with many `$(` before one `)`.
+const MAX_LENGTH: usize = 1100;
 
 /// A variable as it stands in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Variable {
     pub part: Part,
     /// True when the variable is the whole text.
     pub is_alone: bool,
+    /// Where it stands in the text, in bytes, `$(` and `)` included.
+    pub place: Range<usize>,
 }
 
 /// What a variable takes of the value that its names lead to.
@@ -44,24 +47,28 @@ impl fmt::Display for Variable {
 }
 
 /// All variables in a text, in order. What only looks like one, such as a shell's `$(date +%s)`, is not among them.
+///
+/// Linear in the text's length, whatever it holds.
 pub fn variables(text: &str) -> Vec<Variable> {
     let mut found = Vec::new();
     let mut at = 0;
+    // Where the next `)` or line's end is: found once, not once for each `$(` before it.
+    let mut close = 0;
     while let Some(start) = text[at..].find("$(").map(|offset| at + offset) {
         let inner = start + 2;
         at = inner;
-        let mut window = (inner + MAX_LENGTH).min(text.len());
-        while !text.is_char_boundary(window) {
-            window -= 1;
+        if close < inner {
+            let Some(next) = text[inner..].find([')', '\n']) else { break };
+            close = inner + next;
         }
-        let Some(end) = text[inner..window].find([')', '\n']).map(|offset| inner + offset) else { continue };
-        if text.as_bytes()[end] == b'\n' {
-            continue;
-        }
-        if let Some((path, part)) = parse(&text[inner..end]) {
-            let is_alone = start == 0 && end + 1 == text.len();
-            found.push(Variable { text: text[inner..end].to_owned(), path, part, is_alone });
-            at = end + 1;
+        if text.as_bytes()[close] == b')'
+            && close - inner <= MAX_LENGTH
+            && let Some((path, part)) = parse(&text[inner..close])
+        {
+            let is_alone = start == 0 && close + 1 == text.len();
+            let place = start..close + 1;
+            found.push(Variable { text: text[inner..close].to_owned(), path, part, is_alone, place });
+            at = close + 1;
         }
     }
     found
@@ -92,7 +99,11 @@ fn parse(text: &str) -> Option<(Vec<String>, Part)> {
             path.push(Some(quoted).filter(|quoted| !quoted.is_empty())?.to_owned());
         } else {
             let (item, after) = inner.split_once(']')?;
-            part = if item == "*" { Part::All } else { Part::Item(item.parse().ok()?) };
+            let is_number = !item.is_empty() && item.bytes().all(|byte| byte.is_ascii_digit());
+            part = match item {
+                "*" => Part::All,
+                _ => Part::Item(is_number.then(|| item.parse().ok())??),
+            };
             rest = after;
         }
     }
@@ -126,12 +137,21 @@ mod tests {
             ("$(params.x[*].y)", vec![]),
             ("$(HOME)", vec![("HOME", Part::Value, true)]),
             ("$(params.é)", vec![]),
+            ("$(params.x[+1])$(params.x[-1])$(params.x[])", vec![]),
+            ("$($(params.x)", vec![("params/x", Part::Value, false)]),
         ] {
             let found: Vec<_> =
                 variables(text).into_iter().map(|v| (v.path.join("/"), v.part, v.is_alone)).collect();
             let wanted: Vec<_> =
                 wanted.into_iter().map(|(path, part, alone)| (path.to_owned(), part, alone)).collect();
             assert_eq!(found, wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_text_costs_no_more_than_its_length() {
+        for text in ["$(".repeat(1 << 19), "$(a".repeat(1 << 18), format!("{})", "$(".repeat(1 << 19))] {
+            assert!(variables(&text).is_empty());
         }
     }
 

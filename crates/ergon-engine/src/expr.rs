@@ -4,10 +4,8 @@
 //! alone as a list item becomes many items. One difference, on purpose: a value that was put in is never scanned
 //! again, so a parameter cannot bring references of its own.
 
-mod parse;
 mod scope;
 mod substitute;
 
-pub use parse::{Reference, Tail, references};
 pub use scope::Scope;
 pub use substitute::{expand, expand_items, expand_json, expand_object, expand_value, json_references};

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ergon_api::defaults::MANAGED_BY_LABEL;
 use ergon_api::{Group, TaskRun};
-
-/// The label that names who made an object; other controllers of the field select by it.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// The annotation on a task run whose failure its pipeline ignores.
 pub const ON_ERROR: &str = "pipeline.tekton.dev/pipeline-task-on-error";
@@ -19,7 +17,7 @@ pub fn failure_is_ignored(run: &TaskRun) -> bool {
 /// The labels of a task run's pod: the run's own, and those that name the run and its Task.
 pub fn task_run(group: Group, run: &TaskRun, task: &str) -> BTreeMap<String, String> {
     let mut labels: BTreeMap<String, String> = run.metadata.labels.clone().unwrap_or_default();
-    labels.insert(MANAGED_BY.to_owned(), group.managed_by().to_owned());
+    labels.insert(MANAGED_BY_LABEL.to_owned(), group.managed_by().to_owned());
     labels.insert(group.label("taskRun"), run.name().to_owned());
     labels.insert(group.label("taskRunUID"), run.uid().to_owned());
     if run.spec.task_ref.is_some() {

@@ -22,9 +22,6 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::{Library, pod::Platform};
 
-/// How long a task run may take when nothing is said, as Tekton has it.
-pub const DEFAULT_TIMEOUT: ergon_api::Duration = ergon_api::Duration::from_secs(3600);
-
 /// The pod was deleted before its steps were known to have ended. Tekton has no word for it.
 pub const POD_DELETED: &str = "PodDeleted";
 /// The pod, the node or the agent ended before a step's end was recorded. Tekton has no word for it.

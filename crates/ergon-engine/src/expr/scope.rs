@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use ergon_api::ParamValue;
-
-use super::{Reference, Tail};
+use ergon_api::variables::{Part, Variable};
 
 /// Names and their values. Looking up a name that is not there gives none, and the reference stays as it is.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +19,7 @@ impl Scope {
     }
 
     /// The value that a reference names: the value at its path, an object's key, or an array's item.
-    pub fn get(&self, reference: &Reference) -> Option<ParamValue> {
+    pub fn get(&self, reference: &Variable) -> Option<ParamValue> {
         let value = if let Some(value) = self.values.get(&reference.path) {
             value.clone()
         } else {
@@ -28,12 +27,12 @@ impl Scope {
             let ParamValue::Object(object) = self.values.get(parent)? else { return None };
             ParamValue::String(object.get(key)?.clone())
         };
-        match (reference.tail, value) {
-            (Tail::Index(index), ParamValue::Array(items)) => {
+        match (reference.part, value) {
+            (Part::Item(index), ParamValue::Array(items)) => {
                 items.into_iter().nth(index).map(ParamValue::String)
             }
-            (Tail::Index(_), _) | (Tail::Star, ParamValue::String(_)) => None,
-            (Tail::None | Tail::Star, value) => Some(value),
+            (Part::Item(_), _) | (Part::All, ParamValue::String(_)) => None,
+            (Part::Value | Part::All, value) => Some(value),
         }
     }
 

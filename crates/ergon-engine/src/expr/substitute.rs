@@ -1,28 +1,29 @@
 //! Putting values in the place of references.
 
 use ergon_api::ParamValue;
+use ergon_api::variables::{Part, Variable, variables};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::parse::{Piece, pieces};
-use super::{Reference, Scope, Tail, references};
+use super::Scope;
 
 /// Replaces the references in a text by their values; those that are unknown, or no text, stay as they are.
 pub fn expand(text: &str, scope: &Scope) -> String {
     let mut expanded = String::with_capacity(text.len());
-    for piece in pieces(text) {
-        match piece {
-            Piece::Text(text) => expanded.push_str(text),
-            Piece::Reference { source, reference } => match scope.get(&reference) {
-                Some(ParamValue::String(value)) => expanded.push_str(&value),
-                // A whole array or object inside a text is its JSON, as Tekton has it for an `[*]` in a string.
-                Some(value) if reference.tail == Tail::Star => {
-                    expanded.push_str(&serde_json::to_string(&value).unwrap_or_default());
-                }
-                _ => expanded.push_str(source),
-            },
+    let mut plain = 0;
+    for variable in variables(text) {
+        expanded.push_str(&text[plain..variable.place.start]);
+        plain = variable.place.end;
+        match scope.get(&variable) {
+            Some(ParamValue::String(value)) => expanded.push_str(&value),
+            // A whole array or object inside a text is its JSON, as Tekton has it for an `[*]` in a string.
+            Some(value) if variable.part == Part::All => {
+                expanded.push_str(&serde_json::to_string(&value).unwrap_or_default());
+            }
+            _ => expanded.push_str(&text[variable.place]),
         }
     }
+    expanded.push_str(&text[plain..]);
     expanded
 }
 
@@ -95,11 +96,11 @@ pub fn expand_object<T: Serialize + DeserializeOwned>(
 }
 
 /// All references in the texts of a JSON value, each with the path of the field it stands in.
-pub fn json_references(value: &Value) -> Vec<(String, Reference)> {
-    fn walk(value: &Value, path: &str, found: &mut Vec<(String, Reference)>) {
+pub fn json_references(value: &Value) -> Vec<(String, Variable)> {
+    fn walk(value: &Value, path: &str, found: &mut Vec<(String, Variable)>) {
         match value {
             Value::String(text) => {
-                found.extend(references(text).into_iter().map(|reference| (path.to_owned(), reference)));
+                found.extend(variables(text).into_iter().map(|variable| (path.to_owned(), variable)));
             }
             Value::Array(items) => {
                 for (at, item) in items.iter().enumerate() {
@@ -122,8 +123,8 @@ pub fn json_references(value: &Value) -> Vec<(String, Reference)> {
 
 /// The value of a text that is nothing but one known reference to an array or an object, or to a text.
 fn lone(text: &str, scope: &Scope) -> Option<ParamValue> {
-    match pieces(text).as_slice() {
-        [Piece::Reference { reference, .. }] => scope.get(reference),
+    match variables(text).as_slice() {
+        [variable] if variable.is_alone => scope.get(variable),
         _ => None,
     }
 }
@@ -200,7 +201,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_without_references_stays(text in "\\PC*") {
-            prop_assume!(references(&text).is_empty());
+            prop_assume!(variables(&text).is_empty());
             prop_assert_eq!(expand(&text, &scope()), text);
         }
 

@@ -1,9 +1,10 @@
 //! What makes one task wait for another.
 
 use ergon_api::PipelineTask;
+use ergon_api::variables::Variable;
 use serde_json::Value;
 
-use crate::expr::{Reference, json_references};
+use crate::expr::json_references;
 
 /// `task` waits for `needs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub fn result_references(task: &PipelineTask) -> Vec<(String, String, String)> {
 }
 
 /// Task and result of a `tasks.<task>.results.<result>` reference, whatever it takes of the result.
-pub fn as_result(reference: &Reference) -> Option<(&str, &str)> {
+pub fn as_result(reference: &Variable) -> Option<(&str, &str)> {
     match reference.path.as_slice() {
         [tasks, task, results, result, ..] if tasks == "tasks" && results == "results" => {
             Some((task, result))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ergon_api::defaults::MANAGED_BY_LABEL;
 use ergon_api::{
     ChildStatusReference, Group, MATRIX_LEG_LABEL, Param, PipelineRun, PipelineTask, PipelineTaskRunSpec,
     SetDefaults, TaskRun, TaskRunSpec, TaskRunSpecStatus, WhenExpression, WorkspaceBinding,
@@ -127,7 +128,7 @@ impl Making<'_> {
             child_labels.extend(metadata.labels.clone());
             annotations.extend(metadata.annotations.clone());
         }
-        child_labels.insert(labels::MANAGED_BY.to_owned(), group.managed_by().to_owned());
+        child_labels.insert(MANAGED_BY_LABEL.to_owned(), group.managed_by().to_owned());
         child_labels.insert(group.label("pipeline"), self.prepared.pipeline_name.clone());
         child_labels.insert(group.label("pipelineRun"), run.name().to_owned());
         child_labels.insert(group.label("pipelineRunUID"), run.uid().to_owned());

@@ -185,7 +185,7 @@ fn propagate_workspaces(
     let value = serde_json::to_value(&*spec)?;
     let used: BTreeSet<String> = json_references(&value)
         .into_iter()
-        .filter_map(|(_, reference)| match reference.segments().as_slice() {
+        .filter_map(|(_, reference)| match reference.names().as_slice() {
             ["workspaces", name, ..] => Some((*name).to_owned()),
             _ => None,
         })

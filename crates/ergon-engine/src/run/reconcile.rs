@@ -1,5 +1,6 @@
 //! The decision itself.
 
+use ergon_api::defaults::DEFAULT_TIMEOUT;
 use ergon_api::{
     Duration, PipelineRun, PipelineRunStatus, PipelineTask, TaskRun, reasons::pipeline_run as reasons,
 };
@@ -277,7 +278,7 @@ impl Clock {
             after(start, limit).filter(|end| *end <= now).and(limit)
         };
         Self {
-            pipeline_over: over(start, run.pipeline_timeout(crate::task::DEFAULT_TIMEOUT)),
+            pipeline_over: over(start, run.pipeline_timeout(DEFAULT_TIMEOUT)),
             // Once `finally` has begun, what counts is whether the tasks were in time until then.
             tasks_over: after(start, run.tasks_timeout()).is_some_and(|end| end <= finally.unwrap_or(now)),
             finally_over: over(finally, run.finally_timeout()).is_some(),
@@ -290,7 +291,7 @@ impl Clock {
         let start = status.start_time.as_ref().map(|start| start.0);
         let finally = status.finally_start_time.as_ref().map(|start| start.0);
         [
-            after(start, run.pipeline_timeout(crate::task::DEFAULT_TIMEOUT)),
+            after(start, run.pipeline_timeout(DEFAULT_TIMEOUT)),
             after(start, run.tasks_timeout()),
             after(finally, run.finally_timeout()),
         ]

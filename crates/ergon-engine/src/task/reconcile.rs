@@ -1,5 +1,6 @@
 //! The decision itself.
 
+use ergon_api::defaults::DEFAULT_TIMEOUT;
 use ergon_api::{ConditionStatus, TaskRun, TaskRunStatus, TaskSpec, reasons::task_run as reasons};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -40,7 +41,7 @@ pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStat
     }
     let deadline = deadline(run, &old);
     if deadline.is_some_and(|deadline| deadline <= now) {
-        let limit = run.spec.timeout.unwrap_or(super::DEFAULT_TIMEOUT);
+        let limit = run.spec.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let message = format!("TaskRun \"{}\" failed to finish within \"{limit}\"", run.name());
         return end(observed, old, reasons::TIMED_OUT, &message, now);
     }
@@ -328,7 +329,7 @@ fn fail(old: TaskRunStatus, invalid: &Invalid, now: Timestamp) -> Outcome<TaskRu
 
 /// When the current try is over its time; none where it has no limit or has not started.
 fn deadline(run: &TaskRun, status: &TaskRunStatus) -> Option<Timestamp> {
-    let limit = run.spec.timeout.unwrap_or(super::DEFAULT_TIMEOUT).as_millis();
+    let limit = run.spec.timeout.unwrap_or(DEFAULT_TIMEOUT).as_millis();
     let start = status.start_time.as_ref()?.0;
     (limit > 0).then(|| start.checked_add(SignedDuration::from_millis(limit)).ok())?
 }

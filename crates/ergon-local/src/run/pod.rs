@@ -124,6 +124,21 @@ struct Trouble {
     message: String,
 }
 
+impl Trouble {
+    fn container_status(&self) -> ContainerStatus {
+        let waiting = ContainerStateWaiting {
+            reason: Some(self.reason.to_owned()),
+            message: Some(self.message.clone()),
+        };
+        container_status(&self.container, ContainerState { waiting: Some(waiting), ..Default::default() })
+    }
+
+    /// The status of a pod that never starts because of it.
+    fn status(&self) -> PodStatus {
+        status_of("Pending", &BTreeMap::from([(self.container.clone(), self.container_status())]))
+    }
+}
+
 impl Carrying {
     /// The whole life of the pod; gives its last status.
     async fn out(&self, stopped: watch::Receiver<bool>) -> PodStatus {
@@ -133,17 +148,7 @@ impl Carrying {
         };
         match self.prepare(&spec).await {
             Ok(ready) => self.go(&spec, &plan, ready, stopped).await,
-            Err(trouble) => {
-                let waiting = ContainerStateWaiting {
-                    reason: Some(trouble.reason.to_owned()),
-                    message: Some(trouble.message.clone()),
-                };
-                let state = ContainerState { waiting: Some(waiting), ..Default::default() };
-                let mut status =
-                    failed_status(vec![container_status(&trouble.container, state)], &trouble.message);
-                status.phase = Some("Pending".to_owned());
-                status
-            }
+            Err(trouble) => trouble.status(),
         }
     }
 
@@ -197,15 +202,7 @@ impl Carrying {
                 Ok(running) => sidecars.push(running),
                 Err(trouble) => {
                     end_sidecars(sidecars).await;
-                    let waiting = ContainerStateWaiting {
-                        reason: Some(trouble.reason.to_owned()),
-                        message: Some(trouble.message.clone()),
-                    };
-                    let state = ContainerState { waiting: Some(waiting), ..Default::default() };
-                    let mut status =
-                        failed_status(vec![container_status(&trouble.container, state)], &trouble.message);
-                    status.phase = Some("Pending".to_owned());
-                    return status;
+                    return trouble.status();
                 }
             }
         }
@@ -243,12 +240,7 @@ impl Carrying {
                     });
                 }
                 Err(problem) => {
-                    let waiting = ContainerStateWaiting {
-                        reason: Some(problem.reason.to_owned()),
-                        message: Some(problem.message.clone()),
-                    };
-                    let state = ContainerState { waiting: Some(waiting), ..Default::default() };
-                    statuses.insert(container.name.clone(), container_status(&container.name, state));
+                    statuses.insert(container.name.clone(), problem.container_status());
                     trouble = Some(problem);
                     break;
                 }
