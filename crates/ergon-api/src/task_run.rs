@@ -434,3 +434,29 @@ impl TaskRunStatus {
         condition::set(&mut self.conditions, condition, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Group;
+
+    #[test]
+    fn a_task_run_is_called_as_its_task_in_the_pipeline() {
+        for (task, leg, expected) in [
+            (None, None, "run-1"),
+            (Some("build"), None, "build"),
+            (Some("test"), Some("12"), "test[12]"),
+            (Some("test"), Some("x"), "test"),
+        ] {
+            let mut run = TaskRun::new(Group::Tekton, "run-1");
+            let labels = [("tekton.dev/pipelineTask", task), (MATRIX_LEG_LABEL, leg)];
+            run.metadata.labels = Some(
+                labels
+                    .iter()
+                    .filter_map(|(key, value)| Some(((*key).to_owned(), (*value)?.to_owned())))
+                    .collect(),
+            );
+            assert_eq!(run.task_label(), expected);
+        }
+    }
+}

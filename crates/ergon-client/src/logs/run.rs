@@ -265,10 +265,9 @@ fn wanted(reader: &Reader, child: &TaskRun) -> bool {
 
 /// True when the names are empty or one of them is the task's. A leg of a matrix is `build[3]`; `build` names all of them.
 fn is_named(child: &TaskRun, names: &[String]) -> bool {
-    let key = child.group().label("pipelineTask");
-    let task = child.metadata.labels.as_ref().and_then(|labels| labels.get(&key));
-    let label = child.task_label();
-    names.is_empty() || names.iter().any(|name| *name == label || name == child.name() || Some(name) == task)
+    let (task, label) = (child.pipeline_task(), child.task_label());
+    let goes_by = |name: &str| name == label || name == child.name() || Some(name) == task;
+    names.is_empty() || names.iter().any(|name| goes_by(name))
 }
 
 #[cfg(test)]
@@ -279,7 +278,7 @@ mod tests {
     fn a_leg_goes_by_its_own_name_and_by_its_tasks() {
         let mut run = TaskRun::new(ergon_api::Group::Ergon, "r-build-3");
         run.metadata.labels = Some(
-            [("ergon.dev/pipelineTask", "build"), ("ergon.dev/pipelineRun", "r")]
+            [("ergon.dev/pipelineTask", "build"), ("ergon.dev/matrix-leg", "3")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
         );

@@ -393,6 +393,7 @@ async fn one_leg_of_a_matrix_is_chosen_by_its_number() {
     for leg in 0..2 {
         let mut object = task(&format!("test-{leg}"), leg, &[("one", "terminated")], true);
         object["metadata"]["labels"]["ergon.dev/pipelineTask"] = json!("test");
+        object["metadata"]["labels"]["ergon.dev/matrix-leg"] = json!(leg.to_string());
         fake.put(object);
         fake.put(pod(&format!("test-{leg}"), &[("one", "terminated")]));
     }
