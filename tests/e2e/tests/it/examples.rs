@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
-use e2e::{Cluster, Ran, Space, documents, in_space, root, run_program};
+use anyhow::{Context as _, Result, ensure};
+use e2e::{Cluster, Ran, Space, documents, in_space, in_space_alone, root, run_program};
 use ergon_api::{Group, ParamValue, PipelineRun, TaskRun};
 use regex::Regex;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
+
+/// All folders of examples.
+const EXAMPLES: [&str; 6] = ["ci", "failure", "fan-out", "finally", "hello", "params-results"];
 
 /// One entry of an `expect.yaml`.
 #[derive(Debug, Deserialize)]
@@ -85,46 +88,81 @@ fn every_example_is_tested() -> Result<()> {
         }
     }
     folders.sort();
-    assert_eq!(folders, ["ci", "failure", "fan-out", "finally", "hello", "params-results"]);
+    assert_eq!(folders, EXAMPLES);
     Ok(())
 }
 
-async fn example(name: &str) -> Result<()> {
-    in_space(name, async |space| {
-        let folder = root().join("examples").join(name);
-        let text = std::fs::read_to_string(folder.join("expect.yaml"))?;
-        let expected: Vec<Expected> = serde_saphyr::from_str(&text).context("expect.yaml")?;
+/// Reports are sooner than what the kubelet tells, and nothing else: without them every example ends in the same way.
+#[tokio::test]
+async fn without_reports() -> Result<()> {
+    in_space_alone("silent", async |space| {
+        let cluster = space.cluster();
+        let add = json!([{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--no-reports"}]);
+        let args = change_controller(cluster, &add).await?;
         let mut wrong = Vec::new();
-        for expected in &expected {
-            let (here, there) = tokio::join!(
-                on_this_machine(space.cluster(), &folder, expected),
-                in_cluster(space, &folder, expected)
-            );
-            let mut outcomes = Vec::new();
-            for (place, outcome) in [("on this machine", here), ("in the cluster", there)] {
-                match outcome {
-                    Ok(outcome) => {
-                        wrong.extend(
-                            differences(expected, &outcome)
-                                .map(|what| format!("{} {place}: {what}", expected.file)),
-                        );
-                        outcomes.push(outcome);
-                    }
-                    Err(error) => wrong.push(format!("{} {place}: {error:#}", expected.file)),
-                }
-            }
-            if let [here, there] = &outcomes[..] {
-                let alike = (here.succeeded, &here.tasks, &here.results)
-                    == (there.succeeded, &there.tasks, &there.results);
-                if !alike {
-                    wrong.push(format!("{}: not the same in both: {here:?}\n{there:?}", expected.file));
-                }
+        for folder in EXAMPLES {
+            if let Err(error) = Box::pin(check(space, folder)).await {
+                wrong.push(format!("{folder}: {error:#}"));
             }
         }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let last = format!("/spec/template/spec/containers/0/args/{}", args - 1);
+        change_controller(cluster, &json!([{"op": "remove", "path": last}])).await?;
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(())
     })
     .await
+}
+
+/// Patches the controller's Deployment and waits until that is what runs; gives the number of arguments it then has.
+async fn change_controller(cluster: &Cluster, patch: &Value) -> Result<usize> {
+    let patch = patch.to_string();
+    let deployment = ["--namespace", "ergon-system", "deployment/ergon-controller"];
+    let change = [&["patch", "--type=json", "-o", "json", "-p", &patch][..], &deployment].concat();
+    let changed: Value = serde_json::from_str(&cluster.kubectl(&change, "").await?.ok()?)?;
+    let wait = [&["rollout", "status", "--timeout=120s"][..], &deployment].concat();
+    cluster.kubectl(&wait, "").await?.ok()?;
+    let args = changed["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
+    Ok(args.context("the controller has no arguments")?.len())
+}
+
+async fn example(name: &str) -> Result<()> {
+    in_space(name, async |space| Box::pin(check(space, name)).await).await
+}
+
+/// Carries out all that an example's `expect.yaml` names, here and in the cluster, and compares.
+async fn check(space: &Space, name: &str) -> Result<()> {
+    let folder = root().join("examples").join(name);
+    let text = std::fs::read_to_string(folder.join("expect.yaml"))?;
+    let expected: Vec<Expected> = serde_saphyr::from_str(&text).context("expect.yaml")?;
+    let mut wrong = Vec::new();
+    for expected in &expected {
+        let (here, there) = tokio::join!(
+            on_this_machine(space.cluster(), &folder, expected),
+            in_cluster(space, &folder, expected)
+        );
+        let mut outcomes = Vec::new();
+        for (place, outcome) in [("on this machine", here), ("in the cluster", there)] {
+            match outcome {
+                Ok(outcome) => {
+                    wrong.extend(
+                        differences(expected, &outcome)
+                            .map(|what| format!("{} {place}: {what}", expected.file)),
+                    );
+                    outcomes.push(outcome);
+                }
+                Err(error) => wrong.push(format!("{} {place}: {error:#}", expected.file)),
+            }
+        }
+        if let [here, there] = &outcomes[..] {
+            let alike = (here.succeeded, &here.tasks, &here.results)
+                == (there.succeeded, &there.tasks, &there.results);
+            if !alike {
+                wrong.push(format!("{}: not the same in both: {here:?}\n{there:?}", expected.file));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
 }
 
 /// What is not as expected.
