@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use e2e::{Cluster, Ran, Space, documents, in_space, in_space_alone, root, run_program};
 use ergon_api::{Group, ParamValue, PipelineRun, TaskRun};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -95,22 +97,44 @@ fn every_example_is_tested() -> Result<()> {
 /// Reports are sooner than what the kubelet tells, and nothing else: without them every example ends in the same way.
 #[tokio::test]
 async fn without_reports() -> Result<()> {
-    in_space_alone("silent", async |space| {
-        let cluster = space.cluster();
-        let add = json!([{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--no-reports"}]);
-        let args = change_controller(cluster, &add).await?;
-        let mut wrong = Vec::new();
-        for folder in EXAMPLES {
-            if let Err(error) = Box::pin(check(space, folder)).await {
-                wrong.push(format!("{folder}: {error:#}"));
-            }
-        }
-        let last = format!("/spec/template/spec/containers/0/args/{}", args - 1);
-        change_controller(cluster, &json!([{"op": "remove", "path": last}])).await?;
-        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    in_space_alone("silent", async |space| Box::pin(with_argument(space, "--no-reports", &EXAMPLES)).await)
+        .await
+}
+
+/// On clusters that cannot mount an image an init container brings the shim.
+#[tokio::test]
+async fn without_image_volumes() -> Result<()> {
+    in_space_alone("copied", async |space| {
+        Box::pin(with_argument(space, "--image-volumes=off", &["hello"])).await?;
+        let pods = space.api::<Pod>().list(&ListParams::default()).await?.items;
+        let inits = pods
+            .iter()
+            .flat_map(|pod| pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten()));
+        ensure!(
+            !pods.is_empty() && inits.count() == pods.len(),
+            "not one init container in each of {} pods",
+            pods.len()
+        );
         Ok(())
     })
     .await
+}
+
+/// Carries out examples with one more argument of the controller, and takes it away again.
+async fn with_argument(space: &Space, argument: &str, examples: &[&str]) -> Result<()> {
+    let cluster = space.cluster();
+    let add = json!([{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": argument}]);
+    let args = change_controller(cluster, &add).await?;
+    let mut wrong = Vec::new();
+    for folder in examples {
+        if let Err(error) = Box::pin(check(space, folder)).await {
+            wrong.push(format!("{folder}: {error:#}"));
+        }
+    }
+    let last = format!("/spec/template/spec/containers/0/args/{}", args - 1);
+    change_controller(cluster, &json!([{"op": "remove", "path": last}])).await?;
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
 }
 
 /// Patches the controller's Deployment and waits until that is what runs; gives the number of arguments it then has.
