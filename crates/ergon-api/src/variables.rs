@@ -139,6 +139,22 @@ mod tests {
             ("$(params.é)", vec![]),
             ("$(params.x[+1])$(params.x[-1])$(params.x[])", vec![]),
             ("$($(params.x)", vec![("params/x", Part::Value, false)]),
+            ("$(results.r.path)", vec![("results/r/path", Part::Value, true)]),
+            ("$(params.a.key)", vec![("params/a/key", Part::Value, true)]),
+            ("$(tasks.build.results['x.y'].key)", vec![("tasks/build/results/x.y/key", Part::Value, true)]),
+            (
+                "$()$(params.)$(params.a[)$(params.a[x])$(params.a[0].b)$(params.a[0][1])$(params.a[*]x)",
+                vec![],
+            ),
+            (
+                "a $(params.x)$(params.y) $(date) $((1+2)) $(params.z",
+                vec![
+                    ("params/x", Part::Value, false),
+                    ("params/y", Part::Value, false),
+                    ("date", Part::Value, false),
+                ],
+            ),
+            ("é$(params.ü)$(params.x)é", vec![("params/x", Part::Value, false)]),
         ] {
             let found: Vec<_> =
                 variables(text).into_iter().map(|v| (v.path.join("/"), v.part, v.is_alone)).collect();

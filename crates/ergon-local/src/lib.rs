@@ -1,5 +1,6 @@
 //! The laptop shell: runs pods as OCI containers on this machine, with no cluster.
 
+mod chain;
 pub mod container;
 pub mod event;
 mod home;
@@ -8,6 +9,7 @@ mod lock;
 mod rooted;
 mod run;
 
+pub use chain::chain;
 pub use container::{CONTAINER_ARG, Container, ContainerError, ContainerSpec, Runtime, container_main};
 pub use home::home;
 pub use images::{Image, ImageError, PullPolicy, Store};

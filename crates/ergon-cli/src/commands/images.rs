@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use ergon_local::{ImageError, Store};
 use serde_json::json;
 
-use super::run::{chain, home};
+use super::run::home;
 use crate::args::Output;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
@@ -102,7 +102,7 @@ fn table<'a>(images: impl Iterator<Item = (&'a str, &'a str, u64)>, style: Style
 }
 
 fn failure(error: &ImageError) -> Failure {
-    Failure::invalid(chain(error))
+    Failure::invalid(ergon_local::chain(error))
 }
 
 #[cfg(test)]

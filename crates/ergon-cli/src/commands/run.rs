@@ -158,22 +158,8 @@ fn of_run(error: RunError) -> Failure {
     match error {
         RunError::Input(message) => Failure::invalid(message),
         RunError::Dynamic { .. } => Failure::invalid(error.to_string()).hint("build it with `make build`"),
-        error => Failure::new(Code::RunFailed, chain(&error)),
+        error => Failure::new(Code::RunFailed, ergon_local::chain(&error)),
     }
-}
-
-/// The error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }
 
 fn is_run(object: &Object) -> bool {

@@ -135,7 +135,7 @@ impl Registry {
     }
 
     fn failed(&self, error: &OciDistributionError) -> ImageError {
-        ImageError::unavailable(&self.reference, &chain(error))
+        ImageError::unavailable(&self.reference, &crate::chain(error))
     }
 
     /// The manifest for this machine, its bytes, and the digests by which it goes.
@@ -219,20 +219,6 @@ fn oci(descriptor: &Descriptor) -> OciDescriptor {
         size: i64::try_from(descriptor.size).unwrap_or(i64::MAX),
         ..OciDescriptor::default()
     }
-}
-
-/// An error and its sources in one line: a registry's failure is mostly in the innermost.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let inner = source.to_string();
-        if !text.contains(&inner) {
-            text = format!("{text}: {inner}");
-        }
-        next = source.source();
-    }
-    text
 }
 
 async fn blocking<T: Send + 'static>(

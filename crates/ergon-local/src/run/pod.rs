@@ -182,7 +182,7 @@ impl Carrying {
             let image = self.setting.image(&reference, policy).await.map_err(|error| Trouble {
                 container: container.name.clone(),
                 reason: "ImagePullBackOff",
-                message: with_sources(&error),
+                message: crate::chain(&error),
             })?;
             images.insert(reference, image);
         }
@@ -329,7 +329,7 @@ impl Carrying {
         let mut started = self.setting.runtime.start(wanted).await.map_err(|error| Trouble {
             container: container.name.clone(),
             reason: "RunContainerError",
-            message: with_sources(&error),
+            message: crate::chain(&error),
         })?;
         for note in started.notes() {
             tracing::info!(container = container.name, note, "not all was had as asked for");
@@ -395,10 +395,10 @@ impl Carrying {
         };
         let id = format!("{}-{}-{}", run_id(&self.setting.folders), self.name, container.name);
         let mut wanted =
-            ContainerSpec::of_image(id, image, argv).map_err(|error| trouble(with_sources(&error)))?;
+            ContainerSpec::of_image(id, image, argv).map_err(|error| trouble(crate::chain(&error)))?;
         if let Some(uid) = user_of(spec, container) {
             wanted.user =
-                image.user(Some(&uid.to_string())).map_err(|error| trouble(with_sources(&error)))?;
+                image.user(Some(&uid.to_string())).map_err(|error| trouble(crate::chain(&error)))?;
             // As a container runtime has it: the home that the image knows for this user, or the root.
             if !image.config.env.iter().any(|(name, _)| name == "HOME") {
                 let home = wanted.user.home.clone().unwrap_or_else(|| "/".to_owned());
@@ -452,7 +452,7 @@ impl Running {
             Ok(exit) if exit.oom_killed => (exit.code, "OOMKilled".to_owned()),
             Ok(exit) if exit.code == 0 => (0, "Completed".to_owned()),
             Ok(exit) => (exit.code, "Error".to_owned()),
-            Err(error) => (255, with_sources(&error)),
+            Err(error) => (255, crate::chain(&error)),
         };
         self.delete().await;
         let terminated =
@@ -585,15 +585,4 @@ fn failed_status(statuses: Vec<ContainerStatus>, message: &str) -> PodStatus {
         container_statuses: Some(statuses),
         ..Default::default()
     }
-}
-
-/// An error and what it came from, in one line.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
