@@ -5,31 +5,28 @@ use std::collections::BTreeMap;
 use kube_core::ObjectMeta;
 
 use crate::{
-    CustomRun, Duration, Group, ParamSpec, ParamType, Pipeline, PipelineRun, PipelineSpec, PipelineTask,
+    Config, CustomRun, Group, ParamSpec, ParamType, Pipeline, PipelineRun, PipelineSpec, PipelineTask,
     PropertySpec, StepAction, StepResult, Task, TaskRef, TaskResult, TaskRun, TaskSpec, TimeoutFields,
 };
 
-/// How long a run may take when it does not say: one hour.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
-/// The service account of a run that names none.
-pub const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 /// The label that says whose run this is.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 
 /// Fills in what the user left open. Doing it twice changes nothing.
 pub trait SetDefaults {
-    /// Fills in what the user left open. `group` is the group that the object is served under.
-    fn set_defaults(&mut self, group: Group);
+    /// Fills in what the user left open. `group` is the group that the object is served under, and `config` holds what
+    /// the installation gives.
+    fn set_defaults(&mut self, group: Group, config: &Config);
 }
 
 impl SetDefaults for Task {
-    fn set_defaults(&mut self, group: Group) {
-        self.spec.set_defaults(group);
+    fn set_defaults(&mut self, group: Group, config: &Config) {
+        self.spec.set_defaults(group, config);
     }
 }
 
 impl SetDefaults for TaskSpec {
-    fn set_defaults(&mut self, _: Group) {
+    fn set_defaults(&mut self, _: Group, _: &Config) {
         self.params.iter_mut().for_each(param_type);
         for TaskResult { type_, properties, .. } in &mut self.results {
             result_type(type_, properties);
@@ -41,7 +38,7 @@ impl SetDefaults for TaskSpec {
 }
 
 impl SetDefaults for StepAction {
-    fn set_defaults(&mut self, _: Group) {
+    fn set_defaults(&mut self, _: Group, _: &Config) {
         self.spec.params.iter_mut().for_each(param_type);
         for StepResult { type_, properties, .. } in &mut self.spec.results {
             result_type(type_, properties);
@@ -50,79 +47,84 @@ impl SetDefaults for StepAction {
 }
 
 impl SetDefaults for Pipeline {
-    fn set_defaults(&mut self, group: Group) {
-        self.spec.set_defaults(group);
+    fn set_defaults(&mut self, group: Group, config: &Config) {
+        self.spec.set_defaults(group, config);
     }
 }
 
 impl SetDefaults for PipelineSpec {
-    fn set_defaults(&mut self, group: Group) {
+    fn set_defaults(&mut self, group: Group, config: &Config) {
         self.params.iter_mut().for_each(param_type);
         for task in self.tasks.iter_mut().chain(&mut self.finally) {
-            task.set_defaults(group);
+            task.set_defaults(group, config);
         }
     }
 }
 
 impl SetDefaults for PipelineTask {
-    fn set_defaults(&mut self, group: Group) {
+    fn set_defaults(&mut self, group: Group, config: &Config) {
         if let Some(task_ref) = &mut self.task_ref {
             task_kind(task_ref);
         }
         if let Some(embedded) = &mut self.task_spec
             && !embedded.is_custom_task()
         {
-            embedded.task.set_defaults(group);
+            embedded.task.set_defaults(group, config);
         }
         if let Some(pipeline) = &mut self.pipeline_spec {
-            pipeline.set_defaults(group);
+            pipeline.set_defaults(group, config);
         }
     }
 }
 
 impl SetDefaults for TaskRun {
-    fn set_defaults(&mut self, group: Group) {
-        managed_by(&mut self.metadata, group);
+    fn set_defaults(&mut self, group: Group, config: &Config) {
+        managed_by(&mut self.metadata, group, config);
         let spec = &mut self.spec;
         if let Some(task_ref) = &mut spec.task_ref {
             task_kind(task_ref);
         }
         if let Some(task) = &mut spec.task_spec {
-            task.set_defaults(group);
+            task.set_defaults(group, config);
         }
-        spec.timeout.get_or_insert(DEFAULT_TIMEOUT);
-        spec.service_account_name.get_or_insert_with(|| DEFAULT_SERVICE_ACCOUNT.to_owned());
+        spec.timeout.get_or_insert(config.defaults.timeout);
+        spec.service_account_name.get_or_insert_with(|| config.defaults.service_account.clone());
     }
 }
 
 impl SetDefaults for PipelineRun {
-    fn set_defaults(&mut self, group: Group) {
-        managed_by(&mut self.metadata, group);
+    fn set_defaults(&mut self, group: Group, config: &Config) {
+        managed_by(&mut self.metadata, group, config);
         let spec = &mut self.spec;
         if let Some(pipeline) = &mut spec.pipeline_spec {
-            pipeline.set_defaults(group);
+            pipeline.set_defaults(group, config);
         }
         let timeouts = spec.timeouts.get_or_insert_with(TimeoutFields::default);
-        timeouts.pipeline.get_or_insert(DEFAULT_TIMEOUT);
+        timeouts.pipeline.get_or_insert(config.defaults.timeout);
         spec.task_run_template
             .get_or_insert_default()
             .service_account_name
-            .get_or_insert_with(|| DEFAULT_SERVICE_ACCOUNT.to_owned());
+            .get_or_insert_with(|| config.defaults.service_account.clone());
     }
 }
 
 impl SetDefaults for CustomRun {
-    fn set_defaults(&mut self, _: Group) {
-        self.spec.service_account_name.get_or_insert_with(|| DEFAULT_SERVICE_ACCOUNT.to_owned());
+    fn set_defaults(&mut self, _: Group, config: &Config) {
+        self.spec.service_account_name.get_or_insert_with(|| config.defaults.service_account.clone());
     }
 }
 
-fn managed_by(metadata: &mut ObjectMeta, group: Group) {
+fn managed_by(metadata: &mut ObjectMeta, group: Group, config: &Config) {
     metadata
         .labels
         .get_or_insert_default()
         .entry(MANAGED_BY_LABEL.to_owned())
-        .or_insert_with(|| group.managed_by().to_owned());
+        .or_insert_with(|| managed_by_value(group, config).to_owned());
+}
+
+/// The value of [`MANAGED_BY_LABEL`] of runs.
+fn managed_by_value(group: Group, config: &Config) -> &str {
+    config.defaults.managed_by_label_value.as_deref().unwrap_or(group.managed_by())
 }
 
 /// A reference is to a `Task` unless it says otherwise.
@@ -160,9 +162,9 @@ mod tests {
             "spec": {"taskRef": {"name": "t"}}
         }))
         .unwrap();
-        run.set_defaults(Group::Tekton);
+        run.set_defaults(Group::Tekton, &Config::default());
         let once = run.clone();
-        run.set_defaults(Group::Tekton);
+        run.set_defaults(Group::Tekton, &Config::default());
         assert_eq!(run, once);
         assert_eq!(
             serde_json::to_value(&run).unwrap(),
@@ -181,8 +183,8 @@ mod tests {
             "spec": {"timeouts": {"pipeline": "0"}, "taskRunTemplate": {"serviceAccountName": "bot"}}
         }))
         .unwrap();
-        run.set_defaults(Group::Ergon);
-        assert_eq!(run.spec.timeouts.unwrap().pipeline, Some(Duration::ZERO));
+        run.set_defaults(Group::Ergon, &Config::default());
+        assert_eq!(run.spec.timeouts.unwrap().pipeline, Some(crate::Duration::ZERO));
         assert_eq!(run.spec.task_run_template.unwrap().service_account_name.as_deref(), Some("bot"));
         assert_eq!(run.metadata.labels.unwrap()[MANAGED_BY_LABEL], "me");
     }
@@ -197,7 +199,7 @@ mod tests {
             "results": [{"name": "r"}, {"name": "o", "properties": {"key": {}}}]
         }))
         .unwrap();
-        task.set_defaults(Group::Ergon);
+        task.set_defaults(Group::Ergon, &Config::default());
         let types: Vec<_> = task.params.iter().map(|param| param.type_.unwrap()).collect();
         assert_eq!(types, [ParamType::String, ParamType::Array, ParamType::Object, ParamType::String]);
         assert_eq!(task.params[2].properties["key"].type_, Some(ParamType::String));

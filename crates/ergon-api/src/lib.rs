@@ -4,6 +4,7 @@
 //! those live in `ergon-engine`. One set of types serves two API groups, `ergon.dev` and `tekton.dev` (see [`Group`]).
 
 mod condition;
+pub mod config;
 pub mod crd;
 mod custom_run;
 pub mod defaults;
@@ -33,6 +34,7 @@ mod workspace;
 mod yaml;
 
 pub use condition::{Condition, ConditionStatus, SUCCEEDED};
+pub use config::Config;
 pub use crd::crds;
 pub use custom_run::{CustomRun, CustomRunSpec, CustomRunSpecStatus, CustomRunStatus, EmbeddedCustomRun};
 pub use defaults::SetDefaults;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::source::{Diagnostic, SourceMap};
 use crate::validate::Validate;
-use crate::{CustomRun, Group, Pipeline, PipelineRun, StepAction, Task, TaskRun, suggest, yaml};
+use crate::{Config, CustomRun, Group, Pipeline, PipelineRun, StepAction, Task, TaskRun, suggest, yaml};
 
 /// An object above this size cannot be stored by a cluster: 1.5 MiB, the limit of etcd.
 const MAX_OBJECT_BYTES: usize = 3 << 19;
@@ -129,13 +129,14 @@ impl Document {
     /// What is wrong with the object, at the places where it stands. Empty when it is valid, and for objects of
     /// others.
     pub fn check(&self) -> Vec<Diagnostic> {
+        let config = &Config::default();
         let errors = match &self.object {
-            Object::Task(object) => object.validate(),
-            Object::Pipeline(object) => object.validate(),
-            Object::TaskRun(object) => object.validate(),
-            Object::PipelineRun(object) => object.validate(),
-            Object::StepAction(object) => object.validate(),
-            Object::CustomRun(object) => object.validate(),
+            Object::Task(object) => object.validate(config),
+            Object::Pipeline(object) => object.validate(config),
+            Object::TaskRun(object) => object.validate(config),
+            Object::PipelineRun(object) => object.validate(config),
+            Object::StepAction(object) => object.validate(config),
+            Object::CustomRun(object) => object.validate(config),
             Object::Other(_) => Vec::new(),
         };
         errors

@@ -3,6 +3,7 @@
 //! Pure: an object goes in, errors come out, all that can be seen at once. What needs other objects (does the Task
 //! exist, do its parameters fit) or the graph (cycles) is found later, in `ergon-engine`.
 
+mod gates;
 mod names;
 mod params;
 mod pipeline;
@@ -18,12 +19,13 @@ use kube_core::ObjectMeta;
 
 pub use run::{pipeline_run_update, task_run_update};
 
-use crate::{CustomRun, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, TaskSpec};
+use crate::config::ApiFields;
+use crate::{Config, CustomRun, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, TaskSpec};
 
 /// Says what is wrong with an object.
 pub trait Validate {
     /// All that is wrong, in the order of the fields; empty when the object is valid.
-    fn validate(&self) -> Vec<FieldError>;
+    fn validate(&self, config: &Config) -> Vec<FieldError>;
 }
 
 /// Something wrong with a field.
@@ -55,80 +57,122 @@ pub fn summary(errors: &[FieldError]) -> String {
 }
 
 /// What is wrong with a Task that was fetched from somewhere. Paths start at `spec`.
-pub fn task_spec(spec: &TaskSpec) -> Vec<FieldError> {
-    let mut errors = Errors::default();
+pub fn task_spec(spec: &TaskSpec, config: &Config) -> Vec<FieldError> {
+    let mut errors = Errors::new(config);
     task::check(&mut errors, "spec", spec, &scope::Scope::default());
-    errors.0
+    gates::task(&mut errors, "spec", spec);
+    errors.found
 }
 
 /// What is wrong with a Pipeline that was fetched from somewhere. Paths start at `spec`.
-pub fn pipeline_spec(spec: &PipelineSpec) -> Vec<FieldError> {
-    let mut errors = Errors::default();
+pub fn pipeline_spec(spec: &PipelineSpec, config: &Config) -> Vec<FieldError> {
+    let mut errors = Errors::new(config);
     pipeline::check(&mut errors, "spec", spec, &scope::Scope::default());
-    errors.0
+    gates::pipeline(&mut errors, "spec", spec);
+    errors.found
 }
 
 impl Validate for Task {
-    fn validate(&self) -> Vec<FieldError> {
-        let mut errors = Errors::default();
+    fn validate(&self, config: &Config) -> Vec<FieldError> {
+        let mut errors = Errors::new(config);
         check_metadata(&mut errors, &self.metadata);
         task::check(&mut errors, "spec", &self.spec, &scope::Scope::default());
-        errors.0
+        gates::task(&mut errors, "spec", &self.spec);
+        errors.found
     }
 }
 
 impl Validate for Pipeline {
-    fn validate(&self) -> Vec<FieldError> {
-        let mut errors = Errors::default();
+    fn validate(&self, config: &Config) -> Vec<FieldError> {
+        let mut errors = Errors::new(config);
         check_metadata(&mut errors, &self.metadata);
         pipeline::check(&mut errors, "spec", &self.spec, &scope::Scope::default());
-        errors.0
+        gates::pipeline(&mut errors, "spec", &self.spec);
+        errors.found
     }
 }
 
 impl Validate for StepAction {
-    fn validate(&self) -> Vec<FieldError> {
-        let mut errors = Errors::default();
+    fn validate(&self, config: &Config) -> Vec<FieldError> {
+        let mut errors = Errors::new(config);
         check_metadata(&mut errors, &self.metadata);
         step::check_action(&mut errors, "spec", &self.spec);
-        errors.0
+        gates::step_action(&mut errors, "spec", &self.spec);
+        errors.found
     }
 }
 
 impl Validate for TaskRun {
-    fn validate(&self) -> Vec<FieldError> {
-        let mut errors = Errors::default();
+    fn validate(&self, config: &Config) -> Vec<FieldError> {
+        let mut errors = Errors::new(config);
         check_metadata(&mut errors, &self.metadata);
         run::check_task_run(&mut errors, &self.spec);
-        errors.0
+        gates::task_run(&mut errors, &self.spec);
+        errors.found
     }
 }
 
 impl Validate for PipelineRun {
-    fn validate(&self) -> Vec<FieldError> {
-        let mut errors = Errors::default();
+    fn validate(&self, config: &Config) -> Vec<FieldError> {
+        let mut errors = Errors::new(config);
         check_metadata(&mut errors, &self.metadata);
         run::check_pipeline_run(&mut errors, &self.spec);
-        errors.0
+        gates::pipeline_run(&mut errors, &self.spec);
+        errors.found
     }
 }
 
 impl Validate for CustomRun {
-    fn validate(&self) -> Vec<FieldError> {
-        let mut errors = Errors::default();
+    fn validate(&self, config: &Config) -> Vec<FieldError> {
+        let mut errors = Errors::new(config);
         check_metadata(&mut errors, &self.metadata);
         run::check_custom_run(&mut errors, &self.spec);
-        errors.0
+        errors.found
     }
 }
 
-/// Collects errors.
-#[derive(Default)]
-pub(crate) struct Errors(Vec<FieldError>);
+/// Collects errors, and knows what the installation allows.
+pub(crate) struct Errors<'c> {
+    found: Vec<FieldError>,
+    config: &'c Config,
+}
 
-impl Errors {
+impl<'c> Errors<'c> {
+    fn new(config: &'c Config) -> Self {
+        Self { found: Vec::new(), config }
+    }
+
+    /// Refuses a feature at `path` where `enable-api-fields` does not allow fields so new.
+    fn gate(&mut self, path: impl Into<String>, feature: &str, wanted: ApiFields) {
+        let set = self.config.features.api_fields;
+        if !set.allow(wanted) {
+            let words = match wanted {
+                ApiFields::Alpha => "\"alpha\"",
+                ApiFields::Beta | ApiFields::Stable => "\"alpha\" or \"beta\"",
+            };
+            self.add(
+                path,
+                format!(
+                    "{feature} requires \"enable-api-fields\" feature gate to be {words} but it is \"{}\"",
+                    set.as_str()
+                ),
+            );
+        }
+    }
+
+    /// Refuses a feature at `path` whose own flag `key` is off.
+    fn flag(&mut self, path: impl Into<String>, feature: &str, key: &str, is_on: bool) {
+        if !is_on {
+            self.add_with_help(
+                path,
+                format!("feature flag {key} should be set to true to use {feature}"),
+                format!("the installation has `{key}: \"false\"` in ConfigMap `feature-flags`"),
+            );
+        }
+    }
+
     fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(FieldError { path: path.into(), message: message.into(), help: None });
+        self.found.push(FieldError { path: path.into(), message: message.into(), help: None });
     }
 
     fn add_with_help(
@@ -137,7 +181,7 @@ impl Errors {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.0.push(FieldError { path: path.into(), message: message.into(), help: Some(help.into()) });
+        self.found.push(FieldError { path: path.into(), message: message.into(), help: Some(help.into()) });
     }
 
     fn missing(&mut self, path: &str, field: &str) {

@@ -8,7 +8,8 @@ pub mod cache;
 pub mod install;
 pub mod metrics;
 pub mod queue;
-pub mod shell;
+pub mod settings;
+mod shell;
 pub mod start;
 
 mod admission;

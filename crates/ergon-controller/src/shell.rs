@@ -31,6 +31,7 @@ use crate::images::Images;
 use crate::metrics::Metrics;
 use crate::queue::{After, Queue};
 use crate::reports::Reports;
+use crate::settings::Settings;
 use crate::sync::lock;
 
 /// The name that runs give in `spec.managedBy` to be ours. None is ours too.
@@ -152,6 +153,7 @@ pub struct Shell {
     pub metrics: Arc<Metrics>,
     held: hold::Held,
     platform: Mutex<Arc<Platform>>,
+    pub settings: Arc<Settings>,
 }
 
 impl Shell {
@@ -167,6 +169,7 @@ impl Shell {
             metrics,
             held: hold::Held::default(),
             platform: Mutex::new(Arc::new(platform)),
+            settings: Arc::default(),
         }
     }
 

@@ -249,7 +249,7 @@ async fn serve_tls(
         }));
     }
     if !args.no_webhooks {
-        router = router.merge(admission::router(Arc::clone(&shell.metrics)));
+        router = router.merge(admission::router(Arc::clone(&shell.metrics), Arc::clone(&shell.settings)));
     }
     let served = Arc::new(Served::new(&material)?);
     let listener = listen(args.tls_port).await?;

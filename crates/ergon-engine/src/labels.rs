@@ -17,7 +17,8 @@ pub fn failure_is_ignored(run: &TaskRun) -> bool {
 /// The labels of a task run's pod: the run's own, and those that name the run and its Task.
 pub fn task_run(group: Group, run: &TaskRun, task: &str) -> BTreeMap<String, String> {
     let mut labels: BTreeMap<String, String> = run.metadata.labels.clone().unwrap_or_default();
-    labels.insert(MANAGED_BY_LABEL.to_owned(), group.managed_by().to_owned());
+    // Admission has set it; a run that never passed there gets the group's own.
+    labels.entry(MANAGED_BY_LABEL.to_owned()).or_insert_with(|| group.managed_by().to_owned());
     labels.insert(group.label("taskRun"), run.name().to_owned());
     labels.insert(group.label("taskRunUID"), run.uid().to_owned());
     if run.spec.task_ref.is_some() {

@@ -17,7 +17,7 @@ pub use children::{child_name, stop_message};
 pub use reconcile::reconcile;
 pub use refused::child_refused;
 
-use ergon_api::{Group, PipelineRun, TaskRun};
+use ergon_api::{Config, Group, PipelineRun, TaskRun};
 
 use crate::Library;
 
@@ -29,4 +29,5 @@ pub struct Observed<'a> {
     /// All task runs that the run owns, in any order. A stale list may delay, never duplicate: names are fixed.
     pub children: &'a [&'a TaskRun],
     pub library: &'a Library,
+    pub config: &'a Config,
 }

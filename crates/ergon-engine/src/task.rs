@@ -16,7 +16,7 @@ pub use inputs::Invalid;
 pub use reconcile::reconcile;
 pub use refused::{pod_refused, pod_waits};
 
-use ergon_api::{Group, TaskRun};
+use ergon_api::{Config, Group, TaskRun};
 use ergon_wire::PodReport;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -37,6 +37,7 @@ pub struct Observed<'a> {
     /// The newest report of that pod's agent, if one arrived.
     pub report: Option<&'a PodReport>,
     pub library: &'a Library,
+    pub config: &'a Config,
     pub platform: &'a Platform,
 }
 

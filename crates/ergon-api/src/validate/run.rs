@@ -2,9 +2,8 @@
 
 use super::scope::{Scope, declared};
 use super::{Errors, FieldError, params, pipeline, references, task};
-use crate::defaults::DEFAULT_TIMEOUT;
 use crate::{
-    CustomRunSpec, Duration, PipelineRun, PipelineRunSpec, PipelineRunSpecStatus, TaskRun,
+    Config, CustomRunSpec, Duration, PipelineRun, PipelineRunSpec, PipelineRunSpecStatus, TaskRun,
     TaskRunSidecarSpec, TaskRunSpec, TaskRunSpecStatus, TaskRunStepSpec, TimeoutFields, WorkspaceBinding,
 };
 
@@ -150,7 +149,7 @@ fn check_timeouts(errors: &mut Errors, timeouts: &TimeoutFields) {
             return;
         }
     }
-    let whole = timeouts.pipeline.unwrap_or(DEFAULT_TIMEOUT);
+    let whole = timeouts.pipeline.unwrap_or(errors.config.defaults.timeout);
     if whole.is_zero() {
         return;
     }
@@ -216,7 +215,8 @@ fn check_overrides(
 /// What an update of a TaskRun does that it may not. A run that has ended does not change; one that has started
 /// changes only in `status` and `statusMessage`; `managedBy` never changes.
 pub fn task_run_update(old: &TaskRun, new: &TaskRun) -> Vec<FieldError> {
-    let mut errors = Errors::default();
+    let config = Config::default();
+    let mut errors = Errors::new(&config);
     let fixed = |run: &TaskRun| TaskRunSpec { status: None, status_message: None, ..run.spec.clone() };
     if old.is_done() && old.spec != new.spec {
         errors.add("spec", "once the TaskRun is complete, no updates are allowed");
@@ -229,13 +229,14 @@ pub fn task_run_update(old: &TaskRun, new: &TaskRun) -> Vec<FieldError> {
     if old.has_started() && new.is_pending() {
         errors.add("spec.status", "a run that has started cannot be made to wait");
     }
-    errors.0
+    errors.found
 }
 
 /// What an update of a PipelineRun does that it may not. A run that has ended does not change; one that has started
 /// changes only in `status`; `managedBy` never changes.
 pub fn pipeline_run_update(old: &PipelineRun, new: &PipelineRun) -> Vec<FieldError> {
-    let mut errors = Errors::default();
+    let config = Config::default();
+    let mut errors = Errors::new(&config);
     let fixed = |run: &PipelineRun| PipelineRunSpec { status: None, ..run.spec.clone() };
     if old.is_done() && old.spec != new.spec {
         errors.add("spec", "once the PipelineRun is complete, no updates are allowed");
@@ -248,7 +249,7 @@ pub fn pipeline_run_update(old: &PipelineRun, new: &PipelineRun) -> Vec<FieldErr
     if old.has_started() && new.spec.status == Some(PipelineRunSpecStatus::Pending) {
         errors.add("spec.status", "a run that has started cannot be made to wait");
     }
-    errors.0
+    errors.found
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ergon_api::{Diagnostic, Object, SetDefaults, Validate, parse_bytes};
+use ergon_api::{Config, Diagnostic, Object, SetDefaults, Validate, parse_bytes};
 
 /// Names a folder of manifests of others, all valid, to be read as well.
 const MORE: &str = "ERGON_COMPAT_MANIFESTS";
@@ -78,8 +78,8 @@ fn check_valid(path: &Path) -> Result<usize, String> {
             ($object:expr) => {{
                 let mut object = $object.clone();
                 let group = object.group();
-                object.set_defaults(group);
-                let errors = object.validate();
+                object.set_defaults(group, &Config::default());
+                let errors = object.validate(&Config::default());
                 if !errors.is_empty() {
                     return Err(format!("{name}: with defaults: {}", ergon_api::validate::summary(&errors)));
                 }

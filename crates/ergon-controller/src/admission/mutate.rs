@@ -1,6 +1,6 @@
 //! Filling in what the user left open.
 
-use ergon_api::{CustomRun, Group, Pipeline, PipelineRun, SetDefaults, StepAction, Task, TaskRun};
+use ergon_api::{Config, CustomRun, Group, Pipeline, PipelineRun, SetDefaults, StepAction, Task, TaskRun};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -8,16 +8,16 @@ use serde_json::{Map, Value, json};
 use super::review::{Answer, Request};
 
 /// The answer of `/mutate`. What cannot be read is let through: `/validate` says why.
-pub(super) fn mutate(request: &Request) -> Answer {
+pub(super) fn mutate(request: &Request, config: &Config) -> Answer {
     let Some(group) = request.group().filter(|_| !request.is_going_away()) else { return Answer::Allowed };
     let object = &request.object;
     let defaulted = match request.kind.name.as_str() {
-        Task::KIND => with_defaults::<Task>(object, group),
-        Pipeline::KIND => with_defaults::<Pipeline>(object, group),
-        TaskRun::KIND => with_defaults::<TaskRun>(object, group),
-        PipelineRun::KIND => with_defaults::<PipelineRun>(object, group),
-        StepAction::KIND => with_defaults::<StepAction>(object, group),
-        CustomRun::KIND => with_defaults::<CustomRun>(object, group),
+        Task::KIND => with_defaults::<Task>(object, group, config),
+        Pipeline::KIND => with_defaults::<Pipeline>(object, group, config),
+        TaskRun::KIND => with_defaults::<TaskRun>(object, group, config),
+        PipelineRun::KIND => with_defaults::<PipelineRun>(object, group, config),
+        StepAction::KIND => with_defaults::<StepAction>(object, group, config),
+        CustomRun::KIND => with_defaults::<CustomRun>(object, group, config),
         _ => None,
     };
     match defaulted {
@@ -31,10 +31,11 @@ pub(super) fn mutate(request: &Request) -> Answer {
 fn with_defaults<K: SetDefaults + Serialize + DeserializeOwned + Clone>(
     object: &Value,
     group: Group,
+    config: &Config,
 ) -> Option<Value> {
     let before: K = serde_json::from_value(object.clone()).ok()?;
     let mut after = before.clone();
-    after.set_defaults(group);
+    after.set_defaults(group, config);
     Some(overlay(object, &serde_json::to_value(&before).ok()?, &serde_json::to_value(&after).ok()?))
 }
 
@@ -85,7 +86,7 @@ mod tests {
 
     /// The object after the answer's patch, as the API server would apply it.
     fn patched(request: &Request) -> Value {
-        let review = mutate(request).review(request);
+        let review = mutate(request, &Config::default()).review(request);
         let mut object = request.object.clone();
         if let Some(patch) = review["response"]["patch"].as_str() {
             let patch = base64::engine::general_purpose::STANDARD.decode(patch).expect("base64");
@@ -107,17 +108,17 @@ mod tests {
         assert_eq!(object["spec"]["somethingNew"], json!({"a": 1}));
         assert_eq!(object["spec"]["timeout"], "1h0m0s");
         let again = Request { object, ..request };
-        assert_eq!(mutate(&again), Answer::Allowed, "a second time changes nothing");
+        assert_eq!(mutate(&again, &Config::default()), Answer::Allowed, "a second time changes nothing");
     }
 
     #[test]
     fn other_objects_are_let_through() {
         let bad = request("TaskRun", &json!({"metadata": {"name": "r"}, "spec": {"retries": "many"}}));
-        assert_eq!(mutate(&bad), Answer::Allowed);
+        assert_eq!(mutate(&bad, &Config::default()), Answer::Allowed);
         let leaving = json!({"metadata": {"name": "r", "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"taskRef": {"name": "t"}}});
-        assert_eq!(mutate(&request("TaskRun", &leaving)), Answer::Allowed);
-        assert_eq!(mutate(&request("Secret", &json!({}))), Answer::Allowed);
+        assert_eq!(mutate(&request("TaskRun", &leaving), &Config::default()), Answer::Allowed);
+        assert_eq!(mutate(&request("Secret", &json!({})), &Config::default()), Answer::Allowed);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use ergon_api::{
-    CustomRun, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, Validate, manifest,
+    Config, CustomRun, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, Validate, manifest,
     validate::{pipeline_run_update, summary, task_run_update},
 };
 use ergon_engine::graph::Graph;
@@ -15,7 +15,7 @@ use super::review::{Answer, Request};
 use super::{MESSAGE, STORED};
 
 /// The answer of `/validate`.
-pub(super) fn validate(request: &Request) -> Answer {
+pub(super) fn validate(request: &Request, config: &Config) -> Answer {
     if request.group().is_none() || request.is_going_away() {
         return Answer::Allowed;
     }
@@ -27,25 +27,25 @@ pub(super) fn validate(request: &Request) -> Answer {
         return Answer::Refused(message);
     }
     let outcome = match request.kind.name.as_str() {
-        Task::KIND => {
-            read(request, |task: &Task| problems(task, unserved::task(&task.spec).into_iter().map(message)))
-        }
+        Task::KIND => read(request, |task: &Task| {
+            problems(task, config, unserved::task(&task.spec).into_iter().map(message))
+        }),
         Pipeline::KIND => {
-            read(request, |pipeline: &Pipeline| problems(pipeline, pipeline_problems(&pipeline.spec)))
+            read(request, |pipeline: &Pipeline| problems(pipeline, config, pipeline_problems(&pipeline.spec)))
         }
         TaskRun::KIND => read(request, |run: &TaskRun| {
             let spec = run.spec.task_spec.as_ref().and_then(unserved::task);
             let unserved = unserved::task_run(run).or(spec).map(message);
             let frozen = old(request).map(|old: TaskRun| summary(&task_run_update(&old, run)));
-            problems(run, unserved.into_iter().chain(frozen))
+            problems(run, config, unserved.into_iter().chain(frozen))
         }),
         PipelineRun::KIND => read(request, |run: &PipelineRun| {
             let spec = run.spec.pipeline_spec.as_ref().map(pipeline_problems).unwrap_or_default();
             let frozen = old(request).map(|old: PipelineRun| summary(&pipeline_run_update(&old, run)));
-            problems(run, spec.into_iter().chain(frozen))
+            problems(run, config, spec.into_iter().chain(frozen))
         }),
-        StepAction::KIND => read(request, |action: &StepAction| problems(action, None)),
-        CustomRun::KIND => read(request, |run: &CustomRun| problems(run, None)),
+        StepAction::KIND => read(request, |action: &StepAction| problems(action, config, None)),
+        CustomRun::KIND => read(request, |run: &CustomRun| problems(run, config, None)),
         _ => Ok(Vec::new()),
     };
     match outcome {
@@ -118,9 +118,9 @@ fn old<K: DeserializeOwned>(request: &Request) -> Option<K> {
 }
 
 /// What the object itself shows, and more; each problem once.
-fn problems<K: Validate>(object: &K, more: impl IntoIterator<Item = String>) -> Vec<String> {
+fn problems<K: Validate>(object: &K, config: &Config, more: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    for problem in object.validate().iter().map(ToString::to_string).chain(more) {
+    for problem in object.validate(config).iter().map(ToString::to_string).chain(more) {
         if !problem.is_empty() && !all.contains(&problem) {
             all.push(problem);
         }
@@ -157,7 +157,7 @@ mod tests {
         }
         let review = json!({"request": {"uid": "1", "operation": operation, "object": object, "oldObject": old,
             "kind": {"group": "ergon.dev", "version": "v1", "kind": kind}}});
-        validate(&Request::read(review.to_string().as_bytes()).expect("a review"))
+        validate(&Request::read(review.to_string().as_bytes()).expect("a review"), &Config::default())
     }
 
     fn step() -> Value {
@@ -223,7 +223,10 @@ mod tests {
                     "metadata": {"name": "x", "namespace": "ns"}});
                 let review = json!({"request": {"uid": "1", "operation": "CREATE", "object": object,
                     "kind": {"group": group, "version": "v1", "kind": kind}}});
-                let answer = validate(&Request::read(review.to_string().as_bytes()).expect("a review"));
+                let answer = validate(
+                    &Request::read(review.to_string().as_bytes()).expect("a review"),
+                    &Config::default(),
+                );
                 let Answer::Refused(message) = answer else { panic!("{group} {kind} {spec}: {answer:?}") };
                 assert!(message.starts_with("the object cannot be read: "), "{message}");
                 assert!(expected.iter().all(|expected| message.contains(expected)), "{message}");

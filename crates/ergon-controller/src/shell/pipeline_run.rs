@@ -31,7 +31,14 @@ impl Shell {
         let mut library = Library::default();
         let mut needs = Vec::new();
         for _ in 0..ROUNDS {
-            let observed = Observed { group: key.group, run: &run, children: &children, library: &library };
+            let config = self.settings.now();
+            let observed = Observed {
+                group: key.group,
+                run: &run,
+                children: &children,
+                library: &library,
+                config: &config,
+            };
             let decision = match run::reconcile(&observed, Timestamp::now()) {
                 Outcome::Decided(decision) => decision,
                 Outcome::Needs(asked) => {

@@ -51,6 +51,7 @@ impl Shell {
             };
             let report = pod.and_then(|pod| self.reports.get(pod.metadata.uid.as_deref()?));
             let platform = self.platform();
+            let config = self.settings.now();
             let observed = Observed {
                 group: key.group,
                 run: &run,
@@ -61,6 +62,7 @@ impl Shell {
                 },
                 report: report.as_deref(),
                 library: &library,
+                config: &config,
                 platform: &platform,
             };
             let decision = match task::reconcile(&observed, Timestamp::now()) {

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::defaults::MANAGED_BY_LABEL;
 use ergon_api::{
-    ChildStatusReference, Group, MATRIX_LEG_LABEL, Param, PipelineRun, PipelineTask, PipelineTaskRunSpec,
-    SetDefaults, TaskRun, TaskRunSpec, TaskRunSpecStatus, WhenExpression, WorkspaceBinding,
-    reasons::pipeline_run as reasons,
+    ChildStatusReference, Config, Group, MATRIX_LEG_LABEL, Param, PipelineRun, PipelineTask,
+    PipelineTaskRunSpec, SetDefaults, TaskRun, TaskRunSpec, TaskRunSpecStatus, WhenExpression,
+    WorkspaceBinding, reasons::pipeline_run as reasons,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_core::Resource as _;
@@ -38,6 +37,7 @@ pub(super) struct Making<'a> {
     pub prepared: &'a Prepared,
     /// Results of other tasks, and for `finally` tasks their statuses.
     pub scope: &'a Scope,
+    pub config: &'a Config,
     pub finally: bool,
 }
 
@@ -108,7 +108,7 @@ impl Making<'_> {
             managed_by: run.spec.managed_by.clone(),
             ..Default::default()
         };
-        child.set_defaults(self.group);
+        child.set_defaults(self.group, self.config);
         Ok(child)
     }
 
@@ -128,7 +128,6 @@ impl Making<'_> {
             child_labels.extend(metadata.labels.clone());
             annotations.extend(metadata.annotations.clone());
         }
-        child_labels.insert(MANAGED_BY_LABEL.to_owned(), group.managed_by().to_owned());
         child_labels.insert(group.label("pipeline"), self.prepared.pipeline_name.clone());
         child_labels.insert(group.label("pipelineRun"), run.name().to_owned());
         child_labels.insert(group.label("pipelineRunUID"), run.uid().to_owned());

@@ -1,8 +1,7 @@
 //! The decision itself.
 
-use ergon_api::defaults::DEFAULT_TIMEOUT;
 use ergon_api::{
-    Duration, PipelineRun, PipelineRunStatus, PipelineTask, TaskRun, reasons::pipeline_run as reasons,
+    Config, Duration, PipelineRun, PipelineRunStatus, PipelineTask, TaskRun, reasons::pipeline_run as reasons,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -32,7 +31,7 @@ pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<PipelineRun
         let message = format!("PipelineRun \"{}\" was cancelled", run.name());
         return end(observed, old, reasons::CANCELLED, &message, "has been cancelled", now);
     }
-    let clock = Clock::new(run, &old, now);
+    let clock = Clock::new(run, &old, observed.config, now);
     if let Some(limit) = clock.pipeline_over {
         let message = format!("PipelineRun \"{}\" failed to finish within \"{limit}\"", run.name());
         return end(observed, old, reasons::TIMED_OUT, &message, "has timed out", now);
@@ -199,6 +198,7 @@ impl<'a> Pass<'a> {
             run: self.observed.run,
             prepared: self.prepared,
             scope: &scope,
+            config: self.observed.config,
             finally,
         };
         for child in making.runs(state.task)? {
@@ -263,6 +263,7 @@ fn fail(
 /// Which limits of time have passed.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
+    pipeline_limit: Option<Duration>,
     /// The limit, where it has passed.
     pipeline_over: Option<Duration>,
     tasks_over: bool,
@@ -271,14 +272,16 @@ struct Clock {
 }
 
 impl Clock {
-    fn new(run: &PipelineRun, status: &PipelineRunStatus, now: Timestamp) -> Self {
+    fn new(run: &PipelineRun, status: &PipelineRunStatus, config: &Config, now: Timestamp) -> Self {
         let start = status.start_time.as_ref().map(|start| start.0);
         let finally = status.finally_start_time.as_ref().map(|start| start.0);
+        let pipeline_limit = run.pipeline_timeout(config.defaults.timeout);
         let over = |start: Option<Timestamp>, limit: Option<Duration>| {
             after(start, limit).filter(|end| *end <= now).and(limit)
         };
         Self {
-            pipeline_over: over(start, run.pipeline_timeout(DEFAULT_TIMEOUT)),
+            pipeline_limit,
+            pipeline_over: over(start, pipeline_limit),
             // Once `finally` has begun, what counts is whether the tasks were in time until then.
             tasks_over: after(start, run.tasks_timeout()).is_some_and(|end| end <= finally.unwrap_or(now)),
             finally_over: over(finally, run.finally_timeout()).is_some(),
@@ -291,7 +294,7 @@ impl Clock {
         let start = status.start_time.as_ref().map(|start| start.0);
         let finally = status.finally_start_time.as_ref().map(|start| start.0);
         [
-            after(start, run.pipeline_timeout(DEFAULT_TIMEOUT)),
+            after(start, self.pipeline_limit),
             after(start, run.tasks_timeout()),
             after(finally, run.finally_timeout()),
         ]

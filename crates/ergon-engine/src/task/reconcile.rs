@@ -1,7 +1,6 @@
 //! The decision itself.
 
-use ergon_api::defaults::DEFAULT_TIMEOUT;
-use ergon_api::{ConditionStatus, TaskRun, TaskRunStatus, TaskSpec, reasons::task_run as reasons};
+use ergon_api::{ConditionStatus, Config, TaskRun, TaskRunStatus, TaskSpec, reasons::task_run as reasons};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -39,9 +38,9 @@ pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStat
         );
         return decided(Vec::new(), status, None);
     }
-    let deadline = deadline(run, &old);
+    let deadline = deadline(run, &old, observed.config);
     if deadline.is_some_and(|deadline| deadline <= now) {
-        let limit = run.spec.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let limit = run.spec.timeout.unwrap_or(observed.config.defaults.timeout);
         let message = format!("TaskRun \"{}\" failed to finish within \"{limit}\"", run.name());
         return end(observed, old, reasons::TIMED_OUT, &message, now);
     }
@@ -182,7 +181,7 @@ fn create(
     status.start_time.get_or_insert(Time(now));
     status.pod_name = Some(name);
     status.task_spec.get_or_insert_with(|| task.clone());
-    let wake_at = deadline(run, &status);
+    let wake_at = deadline(run, &status, observed.config);
     decided(actions, status, wake_at)
 }
 
@@ -227,7 +226,7 @@ fn finish(
     status.task_spec.get_or_insert_with(|| task.clone());
     match verdict {
         Verdict::Running { reason, message } => {
-            let wake_at = deadline(run, &status);
+            let wake_at = deadline(run, &status, observed.config);
             let status = status::with_condition(status, ConditionStatus::Unknown, &reason, &message, now);
             decided(Vec::new(), status, wake_at)
         }
@@ -328,8 +327,8 @@ fn fail(old: TaskRunStatus, invalid: &Invalid, now: Timestamp) -> Outcome<TaskRu
 }
 
 /// When the current try is over its time; none where it has no limit or has not started.
-fn deadline(run: &TaskRun, status: &TaskRunStatus) -> Option<Timestamp> {
-    let limit = run.spec.timeout.unwrap_or(DEFAULT_TIMEOUT).as_millis();
+fn deadline(run: &TaskRun, status: &TaskRunStatus, config: &Config) -> Option<Timestamp> {
+    let limit = run.spec.timeout.unwrap_or(config.defaults.timeout).as_millis();
     let start = status.start_time.as_ref()?.0;
     (limit > 0).then(|| start.checked_add(SignedDuration::from_millis(limit)).ok())?
 }

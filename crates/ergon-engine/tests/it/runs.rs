@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::{Condition, ConditionStatus, Group, PipelineRun, TaskRun, TaskRunSpecStatus};
+use ergon_api::{Condition, ConditionStatus, Config, Group, PipelineRun, TaskRun, TaskRunSpecStatus};
 use ergon_engine::run::{Observed, reconcile};
 use ergon_engine::{Action, Library, Need, Outcome};
 use jiff::{SignedDuration, Timestamp};
@@ -49,6 +49,7 @@ impl World {
                 run: &self.run,
                 children: &children,
                 library: &self.library,
+                config: &Config::default(),
             };
             match reconcile(&observed, self.now) {
                 Outcome::Decided(decision) => break decision,

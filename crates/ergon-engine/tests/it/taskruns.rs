@@ -1,6 +1,6 @@
 //! Task runs: each case is one observation of a pod and what the decision on it is.
 
-use ergon_api::{Group, TaskRun};
+use ergon_api::{Config, Group, TaskRun};
 use ergon_engine::pod::Platform;
 use ergon_engine::task::{Observed, PodSeen, pod_name, reconcile};
 use ergon_engine::{Action, Library, Outcome};
@@ -68,6 +68,7 @@ fn every_case_is_decided_as_it_says() {
                 pod: seen,
                 report: report.as_ref(),
                 library: &library,
+                config: &Config::default(),
                 platform: &platform,
             };
             let found = match reconcile(&observed, now) {

@@ -24,12 +24,12 @@ pub(super) fn world(options: &RunOptions, folders: &Folders) -> Result<World, Ru
         match &document.object {
             Object::Task(task) => {
                 let mut task = (**task).clone();
-                task.set_defaults(group);
+                task.set_defaults(group, &world.config);
                 world.library.tasks.insert(task.name().to_owned(), Some(task.spec));
             }
             Object::Pipeline(pipeline) => {
                 let mut pipeline = (**pipeline).clone();
-                pipeline.set_defaults(group);
+                pipeline.set_defaults(group, &world.config);
                 world.library.pipelines.insert(pipeline.name().to_owned(), Some(pipeline.spec));
             }
             _ => {}
@@ -141,7 +141,7 @@ impl World {
         self.admit(&mut run.metadata);
         override_params(&mut run.spec.params, options);
         override_workspaces(&mut run.spec.workspaces, options);
-        run.set_defaults(self.group);
+        run.set_defaults(self.group, &self.config);
         self.pipeline_run = Some(run);
     }
 
@@ -151,7 +151,7 @@ impl World {
         self.admit(&mut run.metadata);
         override_params(&mut run.spec.params, options);
         override_workspaces(&mut run.spec.workspaces, options);
-        run.set_defaults(self.group);
+        run.set_defaults(self.group, &self.config);
         self.task_runs.insert(run.name().to_owned(), run);
     }
 }

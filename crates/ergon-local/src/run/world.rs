@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ergon_api::{Group, PipelineRun, PipelineRunSpecStatus, TaskRun, TaskRunSpecStatus};
+use ergon_api::{Config, Group, PipelineRun, PipelineRunSpecStatus, TaskRun, TaskRunSpecStatus};
 use ergon_engine::pod::Platform;
 use ergon_engine::task::PodSeen;
 use ergon_engine::{Action, Library, Need, Outcome, run, task};
@@ -23,6 +23,8 @@ pub(super) struct World {
     pub task_runs: BTreeMap<String, TaskRun>,
     pub pods: BTreeMap<String, PodState>,
     pub library: Library,
+    /// What an installation without ConfigMaps has.
+    pub config: Config,
     pub files: Files,
     /// Where claims that do not exist yet are to be.
     pub claims_dir: PathBuf,
@@ -70,6 +72,7 @@ impl World {
             task_runs: BTreeMap::new(),
             pods: BTreeMap::new(),
             library: Library::default(),
+            config: Config::default(),
             files,
             claims_dir,
             platform: Platform { image: String::new(), image_volumes: true, report: None },
@@ -154,7 +157,13 @@ impl World {
     fn decide_pipeline(&mut self, now: Timestamp, pass: &mut Pass) {
         let Some(run) = self.pipeline_run.as_ref().filter(|run| !run.is_done()) else { return };
         let children: Vec<&TaskRun> = self.task_runs.values().collect();
-        let observed = run::Observed { group: self.group, run, children: &children, library: &self.library };
+        let observed = run::Observed {
+            group: self.group,
+            run,
+            children: &children,
+            library: &self.library,
+            config: &self.config,
+        };
         match run::reconcile(&observed, now) {
             Outcome::Needs(needs) => pass.effects.extend(needs.into_iter().map(Effect::LookUp)),
             Outcome::Decided(decision) => {
@@ -177,6 +186,7 @@ impl World {
             pod: state.map_or(PodSeen::Gone, |state| PodSeen::Here(&state.pod)),
             report: state.and_then(|state| state.report.as_ref()),
             library: &self.library,
+            config: &self.config,
             platform: &self.platform,
         };
         match task::reconcile(&observed, now) {
