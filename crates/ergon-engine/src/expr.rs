@@ -1,9 +1,10 @@
-//! `$(…)` references: finding them, looking them up, putting values in their place.
+//! `$(…)` references: finding them, looking them up, putting values in their place; and CEL, for conditions.
 //!
 //! The rules are Tekton's: an unknown reference stays as it is, nothing is escaped, a whole array (`[*]`) that stands
 //! alone as a list item becomes many items. One difference, on purpose: a value that was put in is never scanned
 //! again, so a parameter cannot bring references of its own.
 
+pub mod cel;
 mod scope;
 mod substitute;
 

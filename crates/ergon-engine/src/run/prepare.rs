@@ -18,6 +18,7 @@ use crate::task::inputs::{param_scope, resolve_params};
 /// A pipeline run that can be carried out.
 #[derive(Debug)]
 pub(super) struct Prepared {
+    pub run_name: String,
     pub pipeline_name: String,
     /// Parameters, context and workspaces are replaced; results are not.
     pub spec: PipelineSpec,
@@ -94,13 +95,14 @@ pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> R
     for result in &mut prepared.results {
         result.value = crate::expr::expand_value(&result.value, &scope);
     }
-    Ok(Prepared { pipeline_name, spec: prepared, graph, workspaces, claims })
+    Ok(Prepared { run_name: run.name().to_owned(), pipeline_name, spec: prepared, graph, workspaces, claims })
 }
 
 /// A run that goes on: its spec is the one that [`prepare`] made, and is not substituted again.
 pub(super) fn resume(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Result<Prepared, Invalid> {
     let (workspaces, claims) = claims::bind(group, run);
     Ok(Prepared {
+        run_name: run.name().to_owned(),
         pipeline_name: pipeline_name(run),
         graph: graph(spec)?,
         spec: spec.clone(),

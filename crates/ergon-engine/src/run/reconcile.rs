@@ -145,15 +145,7 @@ impl<'a> Pass<'a> {
     }
 
     fn start_tasks(&mut self, halt: Option<Skip>) -> Result<(), Invalid> {
-        skip::mark_tasks(self.prepared, &mut self.states, halt).map_err(|(task, missing)| {
-            Invalid::new(
-                reasons::INVALID_TASK_RESULT_REFERENCE,
-                format!(
-                    "Invalid task result reference: Could not find result with name {} for task {} (task `{task}` needs it)",
-                    missing.result, missing.task
-                ),
-            )
-        })?;
+        skip::mark_tasks(self.prepared, &mut self.states, halt)?;
         match halt {
             Some(Skip::GracefullyCancelled) => self.stop(&self.prepared.spec.tasks, "has been cancelled"),
             Some(Skip::TasksTimeout) => self.stop(&self.prepared.spec.tasks, "has timed out"),
@@ -174,7 +166,7 @@ impl<'a> Pass<'a> {
 
     fn start_finally(&mut self, statuses: &Scope, timed_out: bool) -> Result<(), Invalid> {
         expect_legs(&self.prepared.spec.finally, &mut self.states, statuses);
-        skip::mark_finally(self.prepared, &mut self.states, statuses, timed_out);
+        skip::mark_finally(self.prepared, &mut self.states, statuses, timed_out)?;
         if timed_out {
             self.stop(&self.prepared.spec.finally, "has timed out");
             return Ok(());

@@ -1,12 +1,13 @@
 //! Which pipeline tasks will never start, and why.
 
-use ergon_api::reasons::skip;
+use ergon_api::PipelineTask;
+use ergon_api::reasons::{pipeline_run as reasons, skip};
 
 use super::prepare::Prepared;
-use super::results::{self, Missing};
 use super::state::States;
-use super::{matrix, when};
+use super::{matrix, results, when};
 use crate::expr::Scope;
+use crate::task::Invalid;
 
 /// Why a task is skipped, in the order in which it is looked at, which is Tekton's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +43,12 @@ impl Skip {
 /// Marks the tasks of the graph that will not start. `halt`: why no task starts any more, whatever it waits for.
 ///
 /// # Errors
-/// A result that a task which ended never wrote, and that another one needs.
+/// A result that a task which ended never wrote, and that another one needs; a condition that cannot be evaluated.
 pub(super) fn mark_tasks(
     prepared: &Prepared,
     states: &mut States<'_>,
     halt: Option<Skip>,
-) -> Result<(), (String, Missing)> {
+) -> Result<(), Invalid> {
     for name in prepared.graph.order() {
         let Some(state) = states.get(name.as_str()).filter(|state| !state.is_started()) else { continue };
         let task = state.task;
@@ -60,7 +61,7 @@ pub(super) fn mark_tasks(
             halt
         } else if !parents_done {
             None
-        } else if !when::hold(&when::expand_all(&task.when, &results::available(task, states))) {
+        } else if !holds(prepared, task, &results::available(task, states))? {
             Some(Skip::When)
         } else if parent_skips.iter().flatten().any(|skip| *skip != Skip::When) {
             Some(Skip::ParentSkipped)
@@ -70,7 +71,13 @@ pub(super) fn mark_tasks(
                 Err(missing) => {
                     let producer = states.get(missing.task.as_str()).and_then(|state| state.skip);
                     if producer.is_none() {
-                        return Err((name.clone(), missing));
+                        return Err(Invalid::new(
+                            reasons::INVALID_TASK_RESULT_REFERENCE,
+                            format!(
+                                "Invalid task result reference: Could not find result with name {} for task {} (task `{name}` needs it)",
+                                missing.result, missing.task
+                            ),
+                        ));
                     }
                     Some(Skip::MissingResults)
                 }
@@ -84,7 +91,15 @@ pub(super) fn mark_tasks(
 }
 
 /// Marks the `finally` tasks that will not start; all tasks of the graph are done.
-pub(super) fn mark_finally(prepared: &Prepared, states: &mut States<'_>, statuses: &Scope, timed_out: bool) {
+///
+/// # Errors
+/// A condition that cannot be evaluated.
+pub(super) fn mark_finally(
+    prepared: &Prepared,
+    states: &mut States<'_>,
+    statuses: &Scope,
+    timed_out: bool,
+) -> Result<(), Invalid> {
     for task in &prepared.spec.finally {
         if states.get(task.name.as_str()).is_none_or(super::state::TaskState::is_started) {
             continue;
@@ -93,7 +108,7 @@ pub(super) fn mark_finally(prepared: &Prepared, states: &mut States<'_>, statuse
             Err(_) => Some(Skip::MissingResults),
             Ok(mut scope) => {
                 scope.extend(statuses);
-                if !when::hold(&when::expand_all(&task.when, &scope)) {
+                if !holds(prepared, task, &scope)? {
                     Some(Skip::When)
                 } else if timed_out {
                     Some(Skip::FinallyTimeout)
@@ -106,9 +121,19 @@ pub(super) fn mark_finally(prepared: &Prepared, states: &mut States<'_>, statuse
             state.skip = skip;
         }
     }
+    Ok(())
 }
 
-fn empty_matrix(task: &ergon_api::PipelineTask, scope: &Scope) -> Option<Skip> {
+fn holds(prepared: &Prepared, task: &PipelineTask, scope: &Scope) -> Result<bool, Invalid> {
+    when::hold(&when::expand_all(&task.when, scope)).map_err(|error| {
+        Invalid::new(
+            reasons::CEL_EVALUATION_FAILED,
+            format!("Error evaluating CEL {}: task `{}`: {error}", prepared.run_name, task.name),
+        )
+    })
+}
+
+fn empty_matrix(task: &PipelineTask, scope: &Scope) -> Option<Skip> {
     let matrix = matrix::expand(task.matrix.as_ref()?, scope);
     matrix::legs(&matrix).is_empty().then_some(Skip::EmptyMatrix)
 }

@@ -1,5 +1,6 @@
 //! Checks before the first task starts: a mistake in the last task is found before the first one runs.
 
+use ergon_api::variables::variables;
 use ergon_api::{PipelineTask, TaskSpec, reasons::pipeline_run as reasons};
 
 use super::Observed;
@@ -32,6 +33,7 @@ pub(super) fn check(observed: &Observed<'_>, prepared: &Prepared) -> Result<Vec<
         return Ok(needs);
     }
     for task in prepared.spec.all_tasks() {
+        check_conditions(prepared, task)?;
         check_results(observed, prepared, task)?;
     }
     Ok(needs)
@@ -111,6 +113,22 @@ fn check_task(task: &PipelineTask, spec: &TaskSpec) -> Result<(), Invalid> {
         ));
     }
     Ok(())
+}
+
+/// CEL conditions that wait for no result can be tried now.
+fn check_conditions(prepared: &Prepared, task: &PipelineTask) -> Result<(), Invalid> {
+    let known: Vec<_> = task
+        .when
+        .iter()
+        .filter(|when| when.cel.as_ref().is_some_and(|text| variables(text).is_empty()))
+        .cloned()
+        .collect();
+    super::when::hold(&known).map(drop).map_err(|error| {
+        Invalid::new(
+            reasons::CEL_EVALUATION_FAILED,
+            format!("Error evaluating CEL {}: task `{}`: {error}", prepared.run_name, task.name),
+        )
+    })
 }
 
 /// References to results that the other task does not declare, and so never writes.

@@ -2,6 +2,7 @@
 
 use ergon_api::{WhenExpression, WhenOperator};
 
+use crate::expr::cel::{self, CelError};
 use crate::expr::{Scope, expand, expand_items};
 
 /// The expressions with their references replaced, as they are shown in the status.
@@ -11,20 +12,30 @@ pub fn expand_all(expressions: &[WhenExpression], scope: &Scope) -> Vec<WhenExpr
         .map(|expression| WhenExpression {
             input: expand(&expression.input, scope),
             values: expression.values.iter().flat_map(|value| expand_items(value, scope)).collect(),
+            cel: expression.cel.as_ref().map(|text| expand(text, scope)),
             ..expression.clone()
         })
         .collect()
 }
 
 /// Whether all of the expressions hold; their references are replaced already.
-pub fn hold(expressions: &[WhenExpression]) -> bool {
-    expressions.iter().all(|expression| {
+///
+/// # Errors
+/// The first CEL expression that cannot be evaluated, whatever the others say.
+pub fn hold(expressions: &[WhenExpression]) -> Result<bool, CelError> {
+    let mut all = true;
+    for expression in expressions {
+        if let Some(text) = expression.cel.as_ref().filter(|text| !text.is_empty()) {
+            all &= cel::holds(text)?;
+            continue;
+        }
         let contained = expression.values.contains(&expression.input);
-        match expression.operator {
+        all &= match expression.operator {
             Some(WhenOperator::NotIn) => !contained,
             _ => contained,
-        }
-    })
+        };
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -39,10 +50,14 @@ mod tests {
             )
             .unwrap()
         };
+        let hold = |expressions: &[WhenExpression]| super::hold(expressions).unwrap();
         assert!(hold(&[]));
         assert!(hold(&[expression("a", "in", &["b", "a"])]));
         assert!(!hold(&[expression("a", "in", &["b", "a"]), expression("a", "notin", &["a"])]));
         assert!(hold(&[expression("", "notin", &["a"])]));
+        let cel = |text: &str| WhenExpression { cel: Some(text.to_owned()), ..Default::default() };
+        assert!(!hold(&[cel("'a' == 'a'"), cel("false")]));
+        assert!(super::hold(&[cel("false"), cel("nonsense(")]).is_err());
         let mut scope = Scope::default();
         scope.set(&["params", "l"], vec!["x".to_owned(), "y".to_owned()]);
         let expanded = expand_all(&[expression("x", "in", &["$(params.l[*])", "z"])], &scope);

@@ -50,7 +50,6 @@ pub fn pipeline(spec: &PipelineSpec) -> Option<Invalid> {
                     field("fuse"),
                     "tasks that share a pod",
                 ),
-                (task.when.iter().any(|when| when.cel.is_some()), field("when[].cel"), "CEL conditions"),
             ])
         })
     };
