@@ -18,7 +18,7 @@ pub struct PodTemplate {
     /// Labels that a node must have.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "lenient::or_default")]
     pub node_selector: BTreeMap<String, String>,
-    /// Environment variables for every step and sidecar. A step's own variable of the same name wins.
+    /// Environment variables for every step. They win over a step's own variable of the same name.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::or_default")]
     #[schemars(schema_with = "opaque::list")]
     pub env: Vec<EnvVar>,

@@ -8,6 +8,9 @@ use ergon_api::{Group, TaskRun};
 /// The annotation on a task run whose failure its pipeline ignores.
 pub const ON_ERROR: &str = "pipeline.tekton.dev/pipeline-task-on-error";
 
+/// The annotation on a pod with the version of what made it.
+pub const RELEASE: &str = "pipeline.tekton.dev/release";
+
 /// Whether the run's pipeline goes on when it fails.
 pub fn failure_is_ignored(run: &TaskRun) -> bool {
     let annotations = run.metadata.annotations.as_ref();

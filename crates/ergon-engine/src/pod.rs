@@ -5,15 +5,18 @@
 
 mod affinity;
 mod build;
+mod merge;
+mod quantity;
 mod resources;
 mod security;
+mod sidecar;
 mod step;
 mod template;
 mod volumes;
 
 pub(crate) use build::claim;
 pub use build::{PodInput, build, plan_of};
-pub(crate) use step::merge;
+pub(crate) use merge::{objects as merge, steps as merged_steps};
 
 /// What the shell knows of the place where pods run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

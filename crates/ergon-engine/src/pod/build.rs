@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::{Group, TaskRun, WorkspaceBinding};
+use ergon_api::defaults::{DEFAULT_TIMEOUT, MANAGED_BY_LABEL};
+use ergon_api::{Group, TaskRun, TaskSpec, WorkspaceBinding};
 use ergon_wire::{PLAN_VERSION, PodPlan, TaskPlan};
 use k8s_openapi::api::core::v1::{
     Container, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodSpec,
@@ -12,7 +13,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_core::{Resource, ResourceExt as _};
 
-use super::{AGENT, POD_LABEL, Platform, PodError, affinity, resources, security, step, template, volumes};
+use super::{
+    AGENT, POD_LABEL, Platform, PodError, affinity, merge, resources, security, sidecar, step, template,
+    volumes,
+};
 use crate::name;
 use crate::task::inputs::{Resolved, task_name};
 use crate::{Library, labels};
@@ -39,44 +43,38 @@ const PLAN_VARIABLE: &str = "ERGON_PLAN_";
 /// What the user must mend: a step without a command, a workspace bound to nothing.
 pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), PodError> {
     let run = input.run;
-    let pod_template = run.spec.pod_template.clone().unwrap_or_default();
+    template::check(&input.resolved.wishes.pod_template)?;
+    let wishes = &input.resolved.wishes;
+    let pod_template = &wishes.pod_template;
     let (bindings, claims) = claims(input);
     let spec = &input.resolved.spec;
 
-    let mut shared: Vec<VolumeMount> = volumes::shared(input.group)
-        .into_iter()
-        .map(|(volume, path)| volumes::mount(volume, &path, false))
-        .collect();
-    for declaration in &spec.workspaces {
-        // A workspace that some steps name is isolated: only they see it.
-        let isolated =
-            spec.steps.iter().flat_map(|step| &step.workspaces).any(|used| used.name == declaration.name);
-        if let (false, Some(binding)) = (isolated, bindings.get(&declaration.name)) {
-            shared.push(volumes::workspace_mount(declaration, binding, None));
-        }
-    }
-    let mounts = |used: &[ergon_api::WorkspaceUsage]| {
-        let mut mounts = shared.clone();
-        for usage in used {
-            let declared = spec.workspaces.iter().find(|workspace| workspace.name == usage.name);
-            if let (Some(declaration), Some(binding)) = (declared, bindings.get(&usage.name)) {
-                mounts.push(volumes::workspace_mount(
-                    declaration,
-                    binding,
-                    Some(usage.mount_path.as_str()).filter(|path| !path.is_empty()),
-                ));
+    let (steps_see, sidecars_see) = (volumes::shared(input.group), Vec::new());
+    let seen = |by_all: &[VolumeMount], used: &[ergon_api::WorkspaceUsage]| {
+        let mut mounts = by_all.to_vec();
+        for declaration in &spec.workspaces {
+            let Some(binding) = bindings.get(&declaration.name) else { continue };
+            let usage = used.iter().find(|usage| usage.name == declaration.name);
+            // A workspace that some steps or sidecars name is isolated: only they see it.
+            if usage.is_some() || !is_isolated(spec, &declaration.name) {
+                let path = usage.map(|usage| usage.mount_path.as_str()).filter(|path| !path.is_empty());
+                mounts.push(volumes::workspace_mount(declaration, binding, path));
             }
         }
         mounts
     };
 
-    let mut steps = Vec::with_capacity(spec.steps.len());
-    let mut plans = Vec::with_capacity(spec.steps.len());
-    for (at, item) in spec.steps.iter().enumerate() {
-        steps.push(step::container(input, item, at, mounts(&item.workspaces), &pod_template.env)?);
+    let merged = merge::steps(spec, wishes);
+    let mut steps = Vec::with_capacity(merged.len());
+    let mut plans = Vec::with_capacity(merged.len());
+    for (at, item) in merged.iter().enumerate() {
+        let mounts = seen(&steps_see, &item.workspaces);
+        steps.push(step::container(input, item, at, &mounts, &pod_template.env)?);
         plans.push(step::plan(input, item, at)?);
     }
-    resources::request_the_peak(&mut steps);
+    if wishes.compute_resources.is_none() {
+        resources::request_the_peak(&mut steps);
+    }
     let plan = PodPlan {
         version: PLAN_VERSION,
         tasks: vec![TaskPlan {
@@ -88,14 +86,15 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     };
     let mut init_containers: Vec<Container> =
         (!input.platform.image_volumes).then(|| place(input.platform)).into_iter().collect();
-    for (at, item) in spec.sidecars.iter().enumerate() {
-        init_containers.push(step::sidecar(input.group, item, at, mounts(&item.workspaces))?);
+    for (at, item) in merge::sidecars(spec, wishes).iter().enumerate() {
+        let mounts = seen(&sidecars_see, &item.workspaces);
+        init_containers.push(sidecar::container(input.group, item, at, &mounts)?);
     }
     // The agent first: containers start in this order, and it should listen when the first shim looks for it.
     let mut containers = vec![agent(input.platform, &plan)];
     containers.extend(steps);
 
-    let mut volumes = volumes::ours(input.group, input.platform);
+    let mut volumes = volumes::ours(input.platform);
     let workspaces = volumes::workspaces(&bindings)?;
     let claim_labels = affinity::labels(&workspaces);
     volumes.extend(workspaces);
@@ -110,6 +109,7 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
         init_containers: step::some(init_containers),
         volumes: step::some(volumes),
         restart_policy: Some("Never".to_owned()),
+        active_deadline_seconds: Some(last_resort(run)),
         service_account_name: run.spec.service_account_name.clone().filter(|name| !name.is_empty()),
         // Tekton's steps have always had the service account's token; ours get it when they ask.
         automount_service_account_token: (input.group == Group::Ergon).then_some(false),
@@ -117,9 +117,15 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
         security_context: security::pod(input.group, pod_template.security_context.as_ref(), foreign),
         ..Default::default()
     };
-    template::apply(&pod_template, &mut pod_spec);
+    template::apply(pod_template, &mut pod_spec);
     pod_spec.affinity = affinity::add(pod_spec.affinity, &claim_labels);
     Ok((Pod { metadata: metadata(input, claim_labels), spec: Some(pod_spec), status: None }, claims))
+}
+
+fn is_isolated(spec: &TaskSpec, workspace: &str) -> bool {
+    let steps = spec.steps.iter().flat_map(|step| &step.workspaces);
+    let sidecars = spec.sidecars.iter().flat_map(|sidecar| &sidecar.workspaces);
+    steps.chain(sidecars).any(|used| used.name == workspace)
 }
 
 /// The workspaces' bindings with a claim's name in place of each template, and those claims.
@@ -168,10 +174,29 @@ fn metadata(input: &PodInput<'_>, claim_labels: BTreeMap<String, String>) -> Obj
         name: Some(input.name.to_owned()),
         namespace: run.metadata.namespace.clone(),
         labels: Some(labels),
-        annotations: run.metadata.annotations.clone().map(labels::without_client_annotations),
+        annotations: Some(annotations(input)),
         owner_references: run.controller_owner_ref(&input.group).map(|owner| vec![owner]),
         ..Default::default()
     }
+}
+
+fn annotations(input: &PodInput<'_>) -> BTreeMap<String, String> {
+    let own = input.run.metadata.annotations.clone().unwrap_or_default();
+    let mut annotations = labels::without_client_annotations(own);
+    annotations.remove(MANAGED_BY_LABEL);
+    if input.group == Group::Tekton {
+        annotations.insert(labels::RELEASE.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    }
+    annotations
+}
+
+/// When the kubelet ends the pod even if no controller is left to do it: well after the run's own time is up.
+fn last_resort(run: &TaskRun) -> i64 {
+    let limit = run.spec.timeout.unwrap_or(DEFAULT_TIMEOUT).as_millis();
+    if limit <= 0 {
+        return i64::from(i32::MAX);
+    }
+    (limit.saturating_mul(3) / 2000).clamp(1, i64::from(i32::MAX))
 }
 
 /// The container that decides inside the pod.

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
+use ergon_api::Step;
+use k8s_openapi::api::core::v1::{Container, LimitRange, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::quantity::{nanos, share};
 
 /// Leaves each resource's request only on the step that asks for most of it, as Tekton does.
 ///
 /// The other steps ask for zero where they have a limit: the API server would fill in the limit otherwise.
 pub(super) fn request_the_peak(steps: &mut [Container]) {
-    let mut peaks: BTreeMap<String, (usize, Quantity, f64)> = BTreeMap::new();
+    let mut peaks: BTreeMap<String, (usize, Quantity, i128)> = BTreeMap::new();
     for (at, step) in steps.iter().enumerate() {
         for (name, wanted) in wanted(step) {
-            let Some(size) = amount(&wanted) else { continue };
+            let Some(size) = nanos(&wanted) else { continue };
             if peaks.get(&name).is_none_or(|(_, _, peak)| size > *peak) {
                 peaks.insert(name, (at, wanted, size));
             }
@@ -29,6 +32,81 @@ pub(super) fn request_the_peak(steps: &mut [Container]) {
             };
         }
         resources.requests = (!requests.is_empty()).then_some(requests);
+    }
+}
+
+/// Gives each step an even share of what the whole task asks for, and the whole of its limits, as Tekton does.
+pub(super) fn divide(steps: &mut [Step], task: &ResourceRequirements) {
+    if task.requests.is_none() && task.limits.is_none() {
+        return;
+    }
+    let parts = steps.len();
+    let shares = |of: &Option<BTreeMap<String, Quantity>>| -> Option<BTreeMap<String, Quantity>> {
+        let shares = of
+            .iter()
+            .flatten()
+            .filter_map(|(name, quantity)| Some((name.clone(), share(name, quantity, parts)?)));
+        Some(shares.collect()).filter(|shares: &BTreeMap<_, _>| !shares.is_empty())
+    };
+    for step in steps {
+        let own = step.compute_resources.take().unwrap_or_default();
+        // Without any request the API server would take the whole limit for each step's.
+        let requests =
+            if own.requests.is_none() && task.requests.is_none() { &task.limits } else { &task.requests };
+        step.compute_resources = Some(ResourceRequirements {
+            requests: shares(requests),
+            limits: task.limits.clone(),
+            claims: own.claims,
+        });
+    }
+}
+
+/// Raises requests to what the namespace's limit ranges demand of each container: the API server would refuse the pod.
+///
+/// Steps that ask for nothing share the default request: together they run one at a time. `steps` says which they are.
+pub(super) fn obey(
+    limits: &[LimitRange],
+    containers: &mut [Container],
+    steps: usize,
+    is_step: impl Fn(&Container) -> bool,
+) {
+    let items = || {
+        limits
+            .iter()
+            .filter_map(|range| range.spec.as_ref())
+            .flat_map(|spec| &spec.limits)
+            .filter(|item| item.type_ == "Container")
+    };
+    let largest = |quantities: Vec<Quantity>| {
+        quantities.into_iter().filter(|quantity| nanos(quantity) > Some(0)).max_by_key(nanos)
+    };
+    for container in containers {
+        let step = is_step(container);
+        for name in ["cpu", "memory", "ephemeral-storage"] {
+            let least = largest(items().filter_map(|item| item.min.as_ref()?.get(name).cloned()).collect());
+            let defaults =
+                items().filter_map(|item| share(name, item.default_request.as_ref()?.get(name)?, steps));
+            let default = largest(defaults.chain(least.clone()).collect());
+            let resources = container.resources.get_or_insert_default();
+            let asked = resources.requests.as_ref().and_then(|requests| requests.get(name)).cloned();
+            let wanted = match asked {
+                // A limit alone is a request as well.
+                None if resources.limits.as_ref().is_some_and(|limits| limits.contains_key(name)) => None,
+                None if step => default,
+                None => None,
+                // What the user asks for is never changed: only our own small wishes, and those that the peak left at zero.
+                Some(asked) if !step || nanos(&asked) == Some(0) => {
+                    least.filter(|least| nanos(least) > nanos(&asked))
+                }
+                Some(_) => None,
+            };
+            if let Some(wanted) = wanted {
+                resources.requests.get_or_insert_default().insert(name.to_owned(), wanted);
+            }
+        }
+        if *container.resources.get_or_insert_default() == ResourceRequirements::default() {
+            container.resources = None;
+        }
     }
 }
 
@@ -50,34 +128,6 @@ fn wanted_names(resources: &ResourceRequirements) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
-}
-
-/// A quantity as a number, good enough to tell which of two is larger; none where it is no quantity.
-fn amount(quantity: &Quantity) -> Option<f64> {
-    const SUFFIXES: [(&str, f64); 15] = [
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("Ei", 1_152_921_504_606_846_976.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-    ];
-    let text = quantity.0.trim();
-    if let Ok(number) = text.parse() {
-        return Some(number);
-    }
-    SUFFIXES.iter().find_map(|(suffix, factor)| {
-        text.strip_suffix(suffix)?.parse::<f64>().ok().map(|number| number * factor)
-    })
 }
 
 #[cfg(test)]
@@ -118,13 +168,5 @@ mod tests {
             })
             .collect();
         assert_eq!(requests, ["cpu=0 memory=1Gi", "cpu=2 memory=0", ""]);
-    }
-
-    #[test]
-    fn quantities_are_compared_by_size() {
-        for (small, large) in [("900m", "1"), ("1000Mi", "1Gi"), ("1M", "1Mi"), ("1e3", "2k"), ("5n", "1u")] {
-            assert!(amount(&Quantity(small.into())) < amount(&Quantity(large.into())), "{small} {large}");
-        }
-        assert_eq!(amount(&Quantity("much".into())), None);
     }
 }

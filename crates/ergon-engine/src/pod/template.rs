@@ -3,7 +3,25 @@
 use ergon_api::PodTemplate;
 use k8s_openapi::api::core::v1::PodSpec;
 
+use super::PodError;
 use super::step::some;
+
+/// The node label that says which operating system a node has.
+const OS: &str = "kubernetes.io/os";
+
+/// Refuses what no pod of ours can be.
+///
+/// # Errors
+/// The field, and why.
+pub(super) fn check(template: &PodTemplate) -> Result<(), PodError> {
+    match template.node_selector.get(OS) {
+        Some(os) if os != "linux" => Err(PodError::Field {
+            field: format!("spec.podTemplate.nodeSelector[{OS}]"),
+            message: format!("`{os}` nodes are not served: steps run on `linux`"),
+        }),
+        _ => Ok(()),
+    }
+}
 
 /// Fills in the fields of the template. Its volumes, variables and security context are merged where those are made.
 pub(super) fn apply(template: &PodTemplate, spec: &mut PodSpec) {

@@ -14,23 +14,29 @@ use crate::task::paths;
 pub(super) const BIN: &str = "ergon-bin";
 pub(super) const RUN: &str = "ergon-run";
 pub(super) const TOKEN: &str = "ergon-token";
-/// Folders that all steps of a pod share, each with the name of its volume.
-pub(super) fn shared(group: Group) -> [(&'static str, String); 4] {
-    [
-        ("ergon-results", paths::results(group)),
-        ("ergon-steps", paths::steps(group)),
-        ("ergon-home", paths::home(group)),
-        ("ergon-workspace", "/workspace".to_owned()),
+pub(super) const STEPS: &str = "ergon-steps";
+const RESULTS: &str = "ergon-results";
+const HOME: &str = "ergon-home";
+const WORKSPACE: &str = "ergon-workspace";
+
+/// What all steps of a pod see. A step that mounts something else at one of these paths sees that instead.
+pub(super) fn shared(group: Group) -> Vec<VolumeMount> {
+    vec![
+        mount(RESULTS, &paths::results(group), false),
+        // Each step's own folder in it is mounted once more, to be written to.
+        mount(STEPS, &paths::steps(group), true),
+        mount(HOME, &paths::home(group), false),
+        mount(WORKSPACE, "/workspace", false),
     ]
 }
 
 /// The volumes that every pod of ours has.
-pub(super) fn ours(group: Group, platform: &Platform) -> Vec<Volume> {
+pub(super) fn ours(platform: &Platform) -> Vec<Volume> {
     let mut volumes = vec![binaries(platform), empty(RUN)];
     if platform.report.is_some() {
         volumes.push(token());
     }
-    volumes.extend(shared(group).map(|(name, _)| empty(name)));
+    volumes.extend([RESULTS, STEPS, HOME, WORKSPACE].map(empty));
     volumes
 }
 

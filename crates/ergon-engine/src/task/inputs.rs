@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{
-    Group, Param, ParamSpec, ParamValue, TaskRun, TaskSpec, WorkspaceBinding,
+    Group, Param, ParamSpec, ParamValue, PodTemplate, TaskRun, TaskRunSidecarSpec, TaskRunStepSpec, TaskSpec,
+    WorkspaceBinding,
     reasons::{pipeline_run, task_run},
 };
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use serde::{Deserialize, Serialize};
 
 use crate::expr::{Scope, expand_object};
 use crate::task::paths::{self, step_container};
@@ -118,6 +121,28 @@ pub struct Resolved {
     pub spec: TaskSpec,
     /// The bindings of the declared workspaces, by name; an optional one that is not bound is not there.
     pub workspaces: BTreeMap<String, WorkspaceBinding>,
+    /// What the run itself says of its pod: the template, and resources.
+    pub wishes: Wishes,
+}
+
+/// The run's own settings of its pod.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Wishes {
+    pub pod_template: PodTemplate,
+    pub step_specs: Vec<TaskRunStepSpec>,
+    pub sidecar_specs: Vec<TaskRunSidecarSpec>,
+    pub compute_resources: Option<ResourceRequirements>,
+}
+
+impl Wishes {
+    fn of(run: &TaskRun) -> Self {
+        Self {
+            pod_template: run.spec.pod_template.clone().unwrap_or_default(),
+            step_specs: run.spec.step_specs.clone(),
+            sidecar_specs: run.spec.sidecar_specs.clone(),
+            compute_resources: run.spec.compute_resources.clone(),
+        }
+    }
 }
 
 /// Checks a run's parameters and workspaces against its task, and puts their values in their places.
@@ -166,7 +191,8 @@ pub fn resolve(group: Group, run: &TaskRun, task: &TaskSpec, attempt: usize) -> 
         .into_iter()
         .map(|(name, binding)| Ok((name, expand_object(&binding, &scope).map_err(internal)?)))
         .collect::<Result<_, Invalid>>()?;
-    Ok(Resolved { spec, workspaces })
+    let wishes = expand_object(&Wishes::of(run), &scope).map_err(internal)?;
+    Ok(Resolved { spec, workspaces, wishes })
 }
 
 /// The binding of each workspace that the task declares.

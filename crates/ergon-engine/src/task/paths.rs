@@ -31,12 +31,19 @@ pub fn workspace_volume(binding: &WorkspaceBinding) -> String {
 
 /// The name of a step's container.
 pub fn step_container(step: &str, index: usize) -> String {
-    if step.is_empty() { format!("step-unnamed-{index}") } else { format!("step-{step}") }
+    if step.is_empty() { format!("step-unnamed-{index}") } else { fitting(format!("step-{step}")) }
 }
 
 /// The name of a sidecar's container.
 pub fn sidecar_container(sidecar: &str) -> String {
-    format!("sidecar-{sidecar}")
+    fitting(format!("sidecar-{sidecar}"))
+}
+
+/// A container's name has at most 63 characters and ends with a letter or a digit.
+fn fitting(mut name: String) -> String {
+    name = name.chars().take(63).collect();
+    name.truncate(name.trim_end_matches(|last: char| !last.is_ascii_alphanumeric()).len());
+    name
 }
 
 fn base(group: Group) -> &'static str {

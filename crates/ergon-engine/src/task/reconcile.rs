@@ -136,12 +136,10 @@ fn create(
         Ok(resolved) => resolved,
         Err(invalid) => return fail(old, &invalid, now),
     };
-    let images: Vec<Need> = resolved
-        .spec
-        .steps
-        .iter()
+    let images: Vec<Need> = pod::merged_steps(&resolved.spec, &resolved.wishes)
+        .into_iter()
         .filter(|step| step.command.is_empty() && step.script.is_none())
-        .filter_map(|step| step.image.clone())
+        .filter_map(|step| step.image)
         .filter(|image| !observed.library.images.contains_key(image))
         .map(Need::Image)
         .collect();

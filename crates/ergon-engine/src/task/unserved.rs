@@ -11,9 +11,6 @@ pub fn task_run(run: &TaskRun) -> Option<Invalid> {
     first([
         (resolver, "spec.taskRef.resolver", "remote Tasks"),
         (spec.debug.is_some(), "spec.debug", "breakpoints"),
-        (!spec.step_specs.is_empty(), "spec.stepSpecs", "resources by step"),
-        (!spec.sidecar_specs.is_empty(), "spec.sidecarSpecs", "resources by sidecar"),
-        (spec.compute_resources.is_some(), "spec.computeResources", "resources of the whole task"),
     ])
 }
 

@@ -25,6 +25,27 @@ fn fill_in_messages(pod: &mut Value) {
     }
 }
 
+/// What a case may say of a pod: its lists as maps, by what tells their items apart.
+fn pod_by_names(pod: &Pod) -> Value {
+    fn keyed(list: &Value, key: &str) -> Value {
+        let items = list.as_array().into_iter().flatten();
+        items
+            .map(|item| (item[key].as_str().unwrap_or_default().to_owned(), item.clone()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+    let pod = serde_json::to_value(pod).unwrap();
+    let mut spec = pod["spec"].clone();
+    for list in ["containers", "initContainers"] {
+        for container in spec[list].as_array_mut().into_iter().flatten() {
+            container["mounts"] = keyed(&container["volumeMounts"], "mountPath");
+        }
+        spec[list] = keyed(&spec[list], "name");
+    }
+    spec["volumes"] = keyed(&spec["volumes"], "name");
+    json!({"labels": pod["metadata"]["labels"], "annotations": pod["metadata"]["annotations"], "spec": spec})
+}
+
 #[test]
 fn every_case_is_decided_as_it_says() {
     let now = Timestamp::from_second(1_700_000_600).unwrap();
@@ -99,6 +120,10 @@ fn every_case_is_decided_as_it_says() {
                                 if step.running.is_some() { "running" } else { "waiting" })
                         )).collect::<Vec<_>>(),
                         "results": status.results.iter().map(|result| format!("{}={}", result.name, result.value)).collect::<Vec<_>>(),
+                        "created": decision.actions.iter().find_map(|action| match action {
+                            Action::CreatePod(pod) => Some(pod_by_names(pod)),
+                            _ => None,
+                        }),
                         "wake": decision.wake_at.map(|wake| wake.as_second() - now.as_second()),
                     })
                 }
