@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::defaults::{DEFAULT_TIMEOUT, MANAGED_BY_LABEL};
-use ergon_api::{Group, TaskRun, TaskSpec, WorkspaceBinding};
+use ergon_api::defaults::MANAGED_BY_LABEL;
+use ergon_api::{Config, Group, TaskRun, TaskSpec, WorkspaceBinding};
 use ergon_wire::{PLAN_VERSION, PodPlan, TaskPlan};
 use k8s_openapi::api::core::v1::{
     Container, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodSpec,
@@ -29,6 +29,7 @@ pub struct PodInput<'a> {
     pub resolved: &'a Resolved,
     pub name: &'a str,
     pub library: &'a Library,
+    pub config: &'a Config,
     pub platform: &'a Platform,
 }
 
@@ -64,14 +65,19 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
         mounts
     };
 
+    let forbidden = &input.config.defaults.forbidden_env;
+    let extra_env: Vec<EnvVar> =
+        pod_template.env.iter().filter(|variable| !forbidden.contains(&variable.name)).cloned().collect();
     let merged = merge::steps(spec, wishes);
     let mut steps = Vec::with_capacity(merged.len());
     let mut plans = Vec::with_capacity(merged.len());
     for (at, item) in merged.iter().enumerate() {
         let mounts = seen(&steps_see, &item.workspaces);
-        steps.push(step::container(input, item, at, &mounts, &pod_template.env)?);
+        steps.push(step::container(input, item, at, &mounts, &extra_env)?);
         plans.push(step::plan(input, item, at)?);
     }
+    let defaults = &input.config.defaults.container_resources;
+    resources::fill(defaults, &mut steps);
     if wishes.compute_resources.is_none() {
         resources::request_the_peak(&mut steps);
     }
@@ -90,6 +96,7 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
         let mounts = seen(&sidecars_see, &item.workspaces);
         init_containers.push(sidecar::container(input.group, item, at, &mounts)?);
     }
+    resources::fill(defaults, &mut init_containers);
     // The agent first: containers start in this order, and it should listen when the first shim looks for it.
     let mut containers = vec![agent(input.platform, &plan)];
     containers.extend(steps);
@@ -109,7 +116,7 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
         init_containers: step::some(init_containers),
         volumes: step::some(volumes),
         restart_policy: Some("Never".to_owned()),
-        active_deadline_seconds: Some(last_resort(run)),
+        active_deadline_seconds: Some(last_resort(run, input.config)),
         service_account_name: run.spec.service_account_name.clone().filter(|name| !name.is_empty()),
         // Tekton's steps have always had the service account's token; ours get it when they ask.
         automount_service_account_token: (input.group == Group::Ergon).then_some(false),
@@ -191,8 +198,8 @@ fn annotations(input: &PodInput<'_>) -> BTreeMap<String, String> {
 }
 
 /// When the kubelet ends the pod even if no controller is left to do it: well after the run's own time is up.
-fn last_resort(run: &TaskRun) -> i64 {
-    let limit = run.spec.timeout.unwrap_or(DEFAULT_TIMEOUT).as_millis();
+fn last_resort(run: &TaskRun, config: &Config) -> i64 {
+    let limit = run.spec.timeout.unwrap_or(config.defaults.timeout).as_millis();
     if limit <= 0 {
         return i64::from(i32::MAX);
     }
@@ -301,6 +308,7 @@ mod tests {
             resolved: &resolved,
             name: "run-pod",
             library: &library,
+            config: &Config::default(),
             platform: &platform,
         };
         build(&input).unwrap().0

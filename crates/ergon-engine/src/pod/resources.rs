@@ -110,6 +110,31 @@ pub(super) fn obey(
     }
 }
 
+/// Gives containers that name no resources those that the installation has for them: by name, by `prefix-<beginning>`,
+/// or for all.
+pub(super) fn fill(defaults: &BTreeMap<String, ResourceRequirements>, containers: &mut [Container]) {
+    for container in containers.iter_mut().filter(|container| is_empty(container.resources.as_ref())) {
+        let by_beginning = || {
+            let fitting = defaults.iter().filter(|(key, _)| {
+                let beginning = key.strip_prefix("prefix-").filter(|beginning| !beginning.is_empty());
+                let rest = beginning.and_then(|beginning| container.name.strip_prefix(beginning));
+                rest.is_some_and(|rest| rest.starts_with('-'))
+            });
+            fitting.max_by_key(|(key, _)| key.len()).map(|(_, resources)| resources)
+        };
+        let found = defaults.get(&container.name).or_else(by_beginning).or_else(|| defaults.get("default"));
+        if let Some(found) = found {
+            container.resources = Some(found.clone());
+        }
+    }
+}
+
+fn is_empty(resources: Option<&ResourceRequirements>) -> bool {
+    resources.is_none_or(|resources| {
+        [&resources.requests, &resources.limits].iter().all(|map| map.as_ref().is_none_or(BTreeMap::is_empty))
+    })
+}
+
 /// What a container asks for; a limit without a request is one.
 fn wanted(container: &Container) -> BTreeMap<String, Quantity> {
     let Some(resources) = &container.resources else { return BTreeMap::new() };
@@ -148,6 +173,23 @@ mod tests {
             }),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn the_closest_default_fills_what_is_empty() {
+        let resources = |cpu: &str| step(&[("cpu", cpu)], &[]).resources.unwrap();
+        let defaults = [("default", "1"), ("prefix-step", "2"), ("prefix-step-a", "3"), ("step-b", "4")]
+            .map(|(key, cpu)| (key.to_owned(), resources(cpu)));
+        let mut containers =
+            ["step-x", "step-a-x", "step-b", "sidecar-x", "steps", "step-own"].map(|name| Container {
+                name: name.to_owned(),
+                resources: (name == "step-own").then(|| resources("5")),
+                ..Default::default()
+            });
+        fill(&defaults.into(), &mut containers);
+        let cpus =
+            containers.map(|container| container.resources.unwrap().requests.unwrap()["cpu"].0.clone());
+        assert_eq!(cpus, ["2", "3", "4", "1", "1", "5"]);
     }
 
     #[test]

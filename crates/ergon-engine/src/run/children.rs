@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ergon_api::{
     ChildStatusReference, Config, Group, MATRIX_LEG_LABEL, Param, PipelineRun, PipelineTask,
-    PipelineTaskRunSpec, SetDefaults, TaskRun, TaskRunSpec, TaskRunSpecStatus, WhenExpression,
+    PipelineTaskRunSpec, PodTemplate, SetDefaults, TaskRun, TaskRunSpec, TaskRunSpecStatus, WhenExpression,
     WorkspaceBinding, reasons::pipeline_run as reasons,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -94,9 +94,9 @@ impl Making<'_> {
             service_account_name: own
                 .and_then(|own| own.service_account_name.clone())
                 .or_else(|| template.and_then(|template| template.service_account_name.clone())),
-            pod_template: crate::pod::merge(
-                template.and_then(|template| template.pod_template.as_ref()),
+            pod_template: PodTemplate::merged(
                 own.and_then(|own| own.pod_template.as_ref()),
+                template.and_then(|template| template.pod_template.as_ref()),
             ),
             retries: task.retries,
             timeout: own.and_then(|own| own.timeout).or(task.timeout),

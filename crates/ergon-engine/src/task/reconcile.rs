@@ -1,6 +1,8 @@
 //! The decision itself.
 
-use ergon_api::{ConditionStatus, Config, TaskRun, TaskRunStatus, TaskSpec, reasons::task_run as reasons};
+use ergon_api::{
+    ConditionStatus, Config, PodTemplate, TaskRun, TaskRunStatus, TaskSpec, reasons::task_run as reasons,
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -131,6 +133,10 @@ fn create(
     if let Some(invalid) = unserved::task_run(run).or_else(|| unserved::task(task)) {
         return fail(old, &invalid, now);
     }
+    let mut run = run.clone();
+    let base = observed.config.defaults.pod_template.as_ref();
+    run.spec.pod_template = PodTemplate::merged(run.spec.pod_template.as_ref(), base);
+    let run = &run;
     let number = attempt::number(run);
     let resolved = match inputs::resolve(observed.group, run, task, number) {
         Ok(resolved) => resolved,
@@ -153,6 +159,7 @@ fn create(
         resolved: &resolved,
         name: &name,
         library: observed.library,
+        config: observed.config,
         platform: observed.platform,
     };
     let (pod, claims) = match pod::build(&input) {
