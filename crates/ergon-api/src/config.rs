@@ -277,7 +277,7 @@ mod tests {
                 "enforceNonfalsifiability": "none", "verificationNoMatchPolicy": "ignore",
                 "enableProvenanceInStatus": true, "resultExtractionMethod": "termination-message",
                 "maxResultSize": 4096, "coschedule": "workspaces", "enableCELInWhenExpression": true,
-                "enableParamEnum": true, "enableConciseResolverSyntax": true
+                "enableParamEnum": true, "enableConciseResolverSyntax": true, "enableKubernetesSidecar": true
             })
         );
     }

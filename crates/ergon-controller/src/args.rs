@@ -30,6 +30,10 @@ pub struct Args {
     #[arg(long, env = "ERGON_NAMESPACE", default_value = "ergon-system")]
     pub namespace: String,
 
+    /// The namespace of the ConfigMaps with settings, such as `feature-flags`.
+    #[arg(long, env = "ERGON_TEKTON_NAMESPACE", default_value = crate::install::TEKTON_NAMESPACE)]
+    pub tekton_namespace: String,
+
     /// The name of this replica, different from that of every other; the pod's name in a cluster.
     #[arg(long, env = "ERGON_IDENTITY", default_value_t = default_identity())]
     pub identity: String,

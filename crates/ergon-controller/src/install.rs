@@ -2,6 +2,7 @@
 
 mod apply;
 mod rbac;
+mod settings;
 mod webhooks;
 mod workload;
 
@@ -16,6 +17,8 @@ use serde_json::{Value, json};
 pub const NAME: &str = "ergon-controller";
 /// Seconds that the controller has to end after SIGTERM, before it is killed.
 pub(crate) const GRACE_SECS: u64 = 15;
+/// Where the ConfigMaps with settings are, unless told otherwise: where Tekton's users look for them.
+pub const TEKTON_NAMESPACE: &str = "tekton-pipelines";
 /// The port of webhooks and reports.
 pub const TLS_PORT: u16 = 9443;
 /// The port of health and metrics.
@@ -30,6 +33,8 @@ pub struct InstallOptions {
     pub image: String,
     /// `Always`, `IfNotPresent` or `Never`; none: as Kubernetes decides.
     pub image_pull_policy: Option<String>,
+    /// Where the ConfigMaps with settings are; those of resolvers are in `<this>-resolvers`.
+    pub tekton_namespace: String,
     /// Whose kinds are installed and served.
     pub groups: Vec<Group>,
     /// How many controllers; one of them decides, all serve the webhooks.
@@ -46,6 +51,7 @@ impl Default for InstallOptions {
             namespace: "ergon-system".to_owned(),
             image: format!("ghcr.io/ergon-dev/ergon:v{}", env!("CARGO_PKG_VERSION")),
             image_pull_policy: None,
+            tekton_namespace: TEKTON_NAMESPACE.to_owned(),
             groups: Group::ALL.to_vec(),
             replicas: 1,
             webhooks: true,
@@ -60,11 +66,13 @@ pub fn manifests(options: &InstallOptions) -> Vec<DynamicObject> {
     for group in &options.groups {
         objects.extend(ergon_api::crds(*group).iter().map(|crd| json!(crd)));
     }
+    objects.extend(settings::objects(&options.tekton_namespace));
     objects.extend(rbac::objects(options));
     objects.extend(workload::objects(options));
     if options.webhooks {
         let target = Target::Service { namespace: options.namespace.clone() };
-        objects.extend(configurations(&options.groups, &options.namespace, &target, None));
+        let (groups, namespace) = (&options.groups, &options.namespace);
+        objects.extend(configurations(groups, namespace, &options.tekton_namespace, &target, None));
     }
     // Only objects made here: each has a kind, a version and metadata.
     objects.into_iter().filter_map(|object| serde_json::from_value(object).ok()).collect()
@@ -120,6 +128,7 @@ mod tests {
             [
                 "Namespace",
                 "CustomResourceDefinition",
+                "ConfigMap",
                 "ServiceAccount",
                 "ClusterRole",
                 "ClusterRoleBinding",
@@ -137,7 +146,10 @@ mod tests {
         }
         let names: BTreeSet<String> = objects
             .iter()
-            .map(|object| format!("{} {}", object["kind"], object["metadata"]["name"]))
+            .map(|object| {
+                let metadata = &object["metadata"];
+                format!("{} {} {}", object["kind"], metadata["namespace"], metadata["name"])
+            })
             .collect();
         assert_eq!(names.len(), objects.len(), "no object is there twice");
     }
@@ -148,7 +160,11 @@ mod tests {
             InstallOptions { groups: vec![Group::Ergon], webhooks: false, ..InstallOptions::default() };
         let objects = manifests(&options);
         let text = serde_json::to_string(&objects).expect("JSON");
-        assert!(!text.contains("tekton.dev") && !text.contains("WebhookConfiguration"));
+        assert!(
+            !text.contains("tekton.dev/")
+                && !text.contains("tekton.dev\"")
+                && !text.contains("WebhookConfiguration")
+        );
         assert!(text.contains("--groups=ergon.dev") && text.contains("--no-webhooks"));
     }
 

@@ -28,7 +28,7 @@ use crate::reports::identity::Identities;
 use crate::serve::Connections;
 use crate::shell::Shell;
 use crate::signals::{Signals, Told};
-use crate::{admission, serve, trust, watch};
+use crate::{admission, serve, settings, trust, watch};
 
 /// How often the certificate's age is looked at.
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_hours(1);
@@ -99,6 +99,8 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     }
 
     let config = version.watcher_config();
+    let (namespace, events) = (&args.tekton_namespace, &shell.events);
+    settings::keep(&client, namespace, config.clone(), &shell.settings, events).read().await;
     watch::pods(&shell, config.clone());
     let mut served = Vec::new();
     for group in args.groups.iter().copied().collect::<BTreeSet<_>>() {
@@ -259,8 +261,8 @@ async fn serve_tls(
     if !args.no_webhooks {
         match &args.webhook_url {
             Some(url) => {
-                let (groups, namespace) = (&args.groups, &args.namespace);
-                trust::register(&shell.client, groups, namespace, url, &material.authority)
+                let (groups, own, settings) = (&args.groups, &args.namespace, &args.tekton_namespace);
+                trust::register(&shell.client, groups, own, settings, url, &material.authority)
                     .await
                     .map_err(StartError::Register)?;
             }

@@ -52,11 +52,12 @@ pub async fn register(
     client: &Client,
     groups: &[Group],
     namespace: &str,
+    tekton_namespace: &str,
     url: &str,
     authority: &str,
 ) -> Result<(), kube::Error> {
     let target = Target::Url(url.to_owned());
-    for object in configurations(groups, namespace, &target, Some(authority)) {
+    for object in configurations(groups, namespace, tekton_namespace, &target, Some(authority)) {
         let kind = object["kind"].as_str().unwrap_or_default();
         let gvk = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
         let resource = ApiResource::from_gvk_with_plural(&gvk, &format!("{}s", kind.to_lowercase()));
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn trust_is_written_once() {
         let target = Target::Service { namespace: "ns".to_owned() };
-        let [_, validating] = configurations(&Group::ALL, "ns", &target, None);
+        let [_, validating] = configurations(&Group::ALL, "ns", "t", &target, None);
         let mut object: ValidatingWebhookConfiguration =
             serde_json::from_value(validating).expect("a configuration");
         assert!(trust(&mut object, &ByteString(b"a".to_vec())));

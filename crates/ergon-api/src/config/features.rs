@@ -103,7 +103,7 @@ impl Default for Features {
             artifacts: true,
             disable_inline_spec: InlineSpecs::default(),
             concise_resolver_syntax: true,
-            kubernetes_sidecar: false,
+            kubernetes_sidecar: true,
             wait_exponential_backoff: false,
             termination_message_compression: false,
         }

@@ -83,6 +83,7 @@ pub fn options(cluster: &ClusterArgs) -> InstallOptions {
 pub fn tell(step: &Step, console: Console) {
     match step {
         Step::Applied { kind, name } => console.say(&format!("applied {kind} `{name}`")),
+        Step::Kept { kind, name } => console.say(&format!("kept {kind} `{name}` as it is")),
         Step::Deleted { kind, name } => console.say(&format!("deleted {kind} `{name}`")),
         Step::Waiting { what } => console.say(&format!("waiting until {what}")),
     }

@@ -62,6 +62,8 @@ impl Request {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Answer {
     Allowed,
+    /// Allowed, and the user reads this.
+    Warned(Vec<String>),
     /// Allowed with these changes (a JSON patch).
     Patched(Value),
     /// Refused, with what the user reads.
@@ -78,6 +80,7 @@ impl Answer {
         let mut response = json!({"uid": request.uid, "allowed": self.is_allowed()});
         match self {
             Self::Allowed => {}
+            Self::Warned(warnings) => response["warnings"] = json!(warnings),
             Self::Patched(patch) => {
                 response["patchType"] = json!("JSONPatch");
                 response["patch"] = json!(STANDARD.encode(patch.to_string()));

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use ergon_api::config::{ConfigName, Problem};
 use ergon_api::{
     Config, CustomRun, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, Validate, manifest,
     validate::{pipeline_run_update, summary, task_run_update},
@@ -16,6 +17,9 @@ use super::{MESSAGE, STORED};
 
 /// The answer of `/validate`.
 pub(super) fn validate(request: &Request, config: &Config) -> Answer {
+    if request.kind.group.is_empty() && request.kind.name == "ConfigMap" {
+        return settings(request);
+    }
     if request.group().is_none() || request.is_going_away() {
         return Answer::Allowed;
     }
@@ -52,6 +56,23 @@ pub(super) fn validate(request: &Request, config: &Config) -> Answer {
         Ok(problems) if problems.is_empty() => Answer::Allowed,
         Ok(problems) => Answer::Refused(bounded(&problems)),
         Err(error) => Answer::Refused(bounded(&unreadable(request, &error))),
+    }
+}
+
+/// Whether the settings in a ConfigMap can be taken over.
+fn settings(request: &Request) -> Answer {
+    let Some(name) = request.object["metadata"]["name"].as_str().and_then(ConfigName::of) else {
+        return Answer::Allowed;
+    };
+    let data = serde_json::from_value(request.object["data"].clone()).unwrap_or_default();
+    let problems = Config::default().take(name, &data);
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    if problems.iter().any(Problem::is_error) {
+        Answer::Refused(bounded(&told))
+    } else if told.is_empty() {
+        Answer::Allowed
+    } else {
+        Answer::Warned(told)
     }
 }
 
@@ -248,6 +269,22 @@ mod tests {
         // The old object counts for nothing.
         let old = json!({"metadata": {"name": "x"}, "spec": spec});
         assert_eq!(review("Task", "UPDATE", json!({"spec": {"steps": [step()]}}), &old), Answer::Allowed);
+    }
+
+    #[test]
+    fn settings_that_cannot_be_read_are_refused_and_others_warned_of() {
+        let review = |name: &str, data: Value| {
+            let review = json!({"request": {"uid": "1", "operation": "UPDATE", "kind": {"version": "v1", "kind": "ConfigMap"},
+                "object": {"metadata": {"name": name, "namespace": "tekton-pipelines"}, "data": data}}});
+            validate(&Request::read(review.to_string().as_bytes()).expect("a review"), &Config::default())
+        };
+        assert_eq!(review("feature-flags", json!({"coschedule": "disabled"})), Answer::Allowed);
+        assert_eq!(review("somebody-elses", json!({"coschedule": "?"})), Answer::Allowed);
+        assert_eq!(review("config-defaults", Value::Null), Answer::Allowed);
+        assert!(matches!(review("feature-flags", json!({"coschedule": "?"})), Answer::Refused(message)
+            if message.contains("none of workspaces")));
+        assert!(matches!(review("feature-flags", json!({"coschedul": "?"})), Answer::Warned(messages)
+            if messages[0].contains("did you mean `coschedule`?")));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Putting the manifests into a cluster, and taking them out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::admissionregistration::v1::{
@@ -7,7 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
@@ -22,9 +23,22 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// What has just been done, or is waited for: to tell the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    Applied { kind: String, name: String },
-    Deleted { kind: String, name: String },
-    Waiting { what: String },
+    Applied {
+        kind: String,
+        name: String,
+    },
+    /// It was there, and is the user's.
+    Kept {
+        kind: String,
+        name: String,
+    },
+    Deleted {
+        kind: String,
+        name: String,
+    },
+    Waiting {
+        what: String,
+    },
 }
 
 /// Why an install or its removal stopped.
@@ -54,7 +68,11 @@ pub async fn apply(
     let (hooks, others): (Vec<&DynamicObject>, Vec<&DynamicObject>) =
         others.partition(|object| kind(object).ends_with("WebhookConfiguration"));
     for object in others {
-        apply_one(client, object, &mut told).await?;
+        if is_users(object, options) {
+            create_one(client, object, &mut told).await?;
+        } else {
+            apply_one(client, object, &mut told).await?;
+        }
     }
     told(Step::Waiting { what: "the controller is ready".to_owned() });
     let api: Api<Deployment> = Api::namespaced(client.clone(), &options.namespace);
@@ -105,6 +123,13 @@ pub async fn uninstall(
 ) -> Result<(), InstallError> {
     // Webhooks first: with their controller gone they would refuse every deletion's updates.
     for object in manifests(options).iter().rev() {
+        // Others may have put something there too, such as Tekton's dashboard.
+        if kind(object) == "Namespace" && is_users(object, options) {
+            continue;
+        }
+        if kind(object) == "ConfigMap" && !is_labelled(client, object).await? {
+            continue;
+        }
         if is_definition(object) {
             let ours = definitions && is_ours(client, &object.name_any()).await?.unwrap_or(false);
             if !ours {
@@ -139,6 +164,29 @@ async fn apply_one(
     }
 }
 
+/// Settings, and the namespaces that they are in, belong to whoever uses the cluster: they are made once, and kept.
+fn is_users(object: &DynamicObject, options: &InstallOptions) -> bool {
+    match kind(object) {
+        "ConfigMap" => true,
+        "Namespace" => object.name_any() != options.namespace,
+        _ => false,
+    }
+}
+
+async fn create_one(
+    client: &Client,
+    object: &DynamicObject,
+    told: &mut impl FnMut(Step),
+) -> Result<(), InstallError> {
+    let (kind, name) = (kind(object).to_owned(), object.name_any());
+    match api(client, object).create(&PostParams::default(), object).await {
+        Ok(_) => told(Step::Applied { kind, name }),
+        Err(kube::Error::Api(status)) if status.code == 409 => told(Step::Kept { kind, name }),
+        Err(error) => return Err(InstallError::Api { verb: "create", kind, name, source: Box::new(error) }),
+    }
+    Ok(())
+}
+
 /// Definitions that somebody else brought are not replaced under their feet.
 async fn refuse_foreign(client: &Client, name: &str) -> Result<(), InstallError> {
     match is_ours(client, name).await? {
@@ -156,7 +204,23 @@ async fn is_ours(client: &Client, name: &str) -> Result<Option<bool>, InstallErr
         name: name.to_owned(),
         source: Box::new(error),
     })?;
-    Ok(found.map(|found| found.labels().get("app.kubernetes.io/part-of").is_some_and(|part| part == "ergon")))
+    Ok(found.map(|found| has_our_label(found.labels())))
+}
+
+/// Whether an object is there with our label.
+async fn is_labelled(client: &Client, object: &DynamicObject) -> Result<bool, InstallError> {
+    let name = object.name_any();
+    let found = api(client, object).get_metadata_opt(&name).await.map_err(|error| InstallError::Api {
+        verb: "read",
+        kind: kind(object).to_owned(),
+        name,
+        source: Box::new(error),
+    })?;
+    Ok(found.is_some_and(|found| has_our_label(found.labels())))
+}
+
+fn has_our_label(labels: &BTreeMap<String, String>) -> bool {
+    labels.get("app.kubernetes.io/part-of").is_some_and(|part| part == "ergon")
 }
 
 async fn wait<K>(

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::settings::resolvers_namespace;
 use super::{CONFIGURATION, InstallOptions, NAME, labels, with_labels};
 use crate::certificate::SECRET;
 use crate::lease::LEASE;
@@ -25,6 +26,17 @@ pub(super) fn objects(options: &InstallOptions) -> Vec<Value> {
         json!({"apiVersion": api_version, "kind": "RoleBinding", "metadata": namespaced, "subjects": subject,
             "roleRef": {"apiGroup": rbac, "kind": "Role", "name": NAME}}),
     ]);
+    // Settings are read, and nothing else in those namespaces.
+    for namespace in [options.tekton_namespace.clone(), resolvers_namespace(&options.tekton_namespace)] {
+        let metadata = json!({"name": NAME, "namespace": namespace, "labels": labels()});
+        let rules =
+            json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]}]);
+        objects.extend([
+            json!({"apiVersion": api_version, "kind": "Role", "metadata": metadata, "rules": rules}),
+            json!({"apiVersion": api_version, "kind": "RoleBinding", "metadata": metadata, "subjects": subject,
+                "roleRef": {"apiGroup": rbac, "kind": "Role", "name": NAME}}),
+        ]);
+    }
     objects
 }
 

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ergon_api::Group;
+use ergon_api::config::ConfigName;
 use serde_json::{Value, json};
 
 use super::{NAME, TLS_PORT, labels};
@@ -39,6 +40,7 @@ impl Target {
 pub fn configurations(
     groups: &[Group],
     namespace: &str,
+    tekton_namespace: &str,
     target: &Target,
     authority: Option<&str>,
 ) -> [Value; 2] {
@@ -64,16 +66,34 @@ pub fn configurations(
             "failurePolicy": "Fail",
         })
     };
-    let configuration = |kind: &str, path: &str| {
+    let configuration = |kind: &str, hooks: Vec<Value>| {
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
             "metadata": {"name": CONFIGURATION, "labels": labels()},
-            "webhooks": [webhook(path)],
+            "webhooks": hooks,
         })
     };
+    // A setting that cannot be read is refused where it is written. Not having asked must not stop anybody.
+    let settings = json!({
+        "name": "settings.webhook.ergon.dev",
+        "clientConfig": target.client_config("/validate", authority),
+        "rules": [{
+            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+            "resources": ["configmaps"], "scope": "Namespaced",
+        }],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": tekton_namespace}},
+        "matchConditions": [{
+            "name": "settings",
+            "expression": format!("request.name in {}", json!(ConfigName::ALL.map(ConfigName::as_str))),
+        }],
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": 3,
+        "failurePolicy": "Ignore",
+    });
     [
-        configuration("MutatingWebhookConfiguration", "/mutate"),
-        configuration("ValidatingWebhookConfiguration", "/validate"),
+        configuration("MutatingWebhookConfiguration", vec![webhook("/mutate")]),
+        configuration("ValidatingWebhookConfiguration", vec![webhook("/validate"), settings]),
     ]
 }
 
@@ -84,13 +104,13 @@ mod tests {
     #[test]
     fn where_the_api_server_calls() {
         let service = Target::Service { namespace: "ns".to_owned() };
-        let [mutating, _] = configurations(&[Group::Ergon], "ns", &service, None);
+        let [mutating, _] = configurations(&[Group::Ergon], "ns", "t", &service, None);
         assert_eq!(
             mutating["webhooks"][0]["clientConfig"],
             json!({"service": {"name": NAME, "namespace": "ns", "path": "/mutate", "port": 9443}})
         );
         let url = Target::Url("https://h:1/".to_owned());
-        let [_, validating] = configurations(&[Group::Ergon], "ns", &url, Some("PEM"));
+        let [_, validating] = configurations(&[Group::Ergon], "ns", "t", &url, Some("PEM"));
         assert_eq!(
             validating["webhooks"][0]["clientConfig"],
             json!({"url": "https://h:1/validate", "caBundle": "UEVN"})

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{GRACE_SECS, HTTP_PORT, InstallOptions, NAME, TLS_PORT, with_labels};
+use super::{GRACE_SECS, HTTP_PORT, InstallOptions, NAME, TEKTON_NAMESPACE, TLS_PORT, with_labels};
 
 pub(super) fn objects(options: &InstallOptions) -> [Value; 2] {
     let selector = json!({"app.kubernetes.io/name": "ergon", "app.kubernetes.io/component": "controller"});
@@ -46,6 +46,9 @@ pub(super) fn objects(options: &InstallOptions) -> [Value; 2] {
 fn container(options: &InstallOptions) -> Value {
     let groups: Vec<&str> = options.groups.iter().map(|group| group.name()).collect();
     let mut args = vec![format!("--groups={}", groups.join(",")), "--log-format=json".to_owned()];
+    if options.tekton_namespace != TEKTON_NAMESPACE {
+        args.push(format!("--tekton-namespace={}", options.tekton_namespace));
+    }
     if !options.webhooks {
         args.push("--no-webhooks".to_owned());
     }
