@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use ergon_agent::carry_out;
-use ergon_wire::{OnError, PLAN_VERSION, PodPlan, PodReport, StepPlan, StepState, TaskPlan};
+use ergon_wire::{PLAN_VERSION, PodPlan, PodReport, StepPlan, StepState, TaskPlan};
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, watch};
 
@@ -37,15 +37,12 @@ fn measure(steps: usize) -> ExitCode {
     let step = |step: usize| StepPlan {
         container: format!("step-{step}"),
         argv: vec![own.clone(), "stamp".to_owned(), at("times")],
-        script: None,
-        working_dir: None,
-        on_error: OnError::StopAndFail,
-        timeout_ms: None,
         results_dir: at("results"),
         step_dir: at(&format!("steps/step-{step}")),
         message_limit: 4096,
         result_limit: 1 << 20,
         grace_ms: 10_000,
+        ..Default::default()
     };
     let task =
         TaskPlan { name: "task".to_owned(), steps: (0..steps).map(step).collect(), results: Vec::new() };

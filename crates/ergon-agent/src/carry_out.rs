@@ -65,7 +65,11 @@ pub async fn carry_out(
         for command in commands {
             match command {
                 Command::Run { id, command } => shell.tell(id, ToShim::Run(command)),
-                Command::Skip { id } => shell.tell(id, ToShim::Skip),
+                Command::Skip { id, exit } => {
+                    let step = plan.tasks.get(id.task).and_then(|task| task.steps.get(id.step));
+                    let step = Box::new(step.cloned().unwrap_or_default());
+                    shell.tell(id, ToShim::Skip { step, exit });
+                }
                 Command::Stop { id, reason, grace_ms } => shell.tell(id, ToShim::Stop { reason, grace_ms }),
                 Command::Report => {
                     reports.send_replace(state.report());

@@ -38,7 +38,7 @@ pub(crate) async fn write<T: Serialize>(
 
 #[cfg(test)]
 mod tests {
-    use ergon_wire::{FromShim, ToShim};
+    use ergon_wire::{Exit, FromShim, ToShim};
 
     use super::*;
 
@@ -52,8 +52,9 @@ mod tests {
             ergon_wire::read_frame::<ToShim>(&mut far).unwrap()
         });
         assert_eq!(read::<FromShim>(&mut near).await.unwrap(), Some(FromShim::Hello));
-        write(&mut near, &ToShim::Skip).await.unwrap();
-        assert_eq!(shim.join().unwrap(), Some(ToShim::Skip));
+        let skip = ToShim::Skip { step: Box::default(), exit: Exit::Skipped };
+        write(&mut near, &skip).await.unwrap();
+        assert_eq!(shim.join().unwrap(), Some(skip));
         assert_eq!(read::<FromShim>(&mut near).await.unwrap(), None);
     }
 

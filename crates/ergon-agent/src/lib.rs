@@ -5,6 +5,7 @@
 
 mod carry_out;
 mod frame;
+mod links;
 mod plan;
 mod report;
 mod socket;
@@ -12,6 +13,7 @@ mod socket;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use carry_out::carry_out;
+pub use links::link_steps;
 pub use plan::{PlanError, from_environment};
 pub use report::{Reporter, ReporterError};
 pub use socket::SocketError;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ergon_agent::{Reporter, carry_out, from_environment, now};
+use ergon_agent::{Reporter, carry_out, from_environment, link_steps, now};
 use ergon_engine::coordinate::Event;
 use ergon_wire::{PodPlan, PodReport, StopReason, paths};
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +31,9 @@ fn main() -> ExitCode {
 
 fn carry_out_the_plan() -> Result<(), Box<dyn std::error::Error>> {
     let plan = from_environment(|name| std::env::var(name).ok())?;
+    if let Err(error) = link_steps(&plan, Path::new(paths::STEPS)) {
+        tracing::warn!(%error, "the steps' folders cannot be found by their numbers");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(&plan));
     // A name that is still being looked up must not hold up the end.

@@ -147,6 +147,13 @@ pub struct StepResult {
     pub description: Option<String>,
 }
 
+impl StepResult {
+    /// The declared type, or the one that `properties` implies.
+    pub fn effective_type(&self) -> ParamType {
+        self.type_.unwrap_or(if self.properties.is_empty() { ParamType::String } else { ParamType::Object })
+    }
+}
+
 /// Settings that every step of a task starts from. A step's own setting wins.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

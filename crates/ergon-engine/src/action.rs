@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::{PipelineSpec, TaskRun, TaskRunSpecStatus, TaskSpec};
+use ergon_api::{PipelineSpec, StepActionSpec, TaskRun, TaskRunSpecStatus, TaskSpec};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use serde::Serialize;
@@ -68,6 +68,8 @@ pub enum Need {
     Task(String),
     /// The Pipeline of this name in the run's namespace.
     Pipeline(String),
+    /// The StepAction of this name in the run's namespace.
+    StepAction(String),
     /// Command and arguments that an image brings, for steps that name none.
     Image(String),
     /// Whether the pod is really gone: the cache does not have it, which may only mean that it lags.
@@ -81,6 +83,8 @@ pub struct Library {
     pub tasks: BTreeMap<String, Option<TaskSpec>>,
     /// By name; none: there is no such Pipeline.
     pub pipelines: BTreeMap<String, Option<PipelineSpec>>,
+    /// By name; none: there is no such StepAction.
+    pub step_actions: BTreeMap<String, Option<StepActionSpec>>,
     /// By reference; or why the image's configuration cannot be had.
     pub images: BTreeMap<String, Result<ImageConfig, String>>,
 }

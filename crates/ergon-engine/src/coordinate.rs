@@ -3,6 +3,9 @@
 //! The agent in a pod and a run on a laptop drive the same [`PodState`]. It knows nothing of sockets, processes or
 //! clocks: times come in with the events, and a command is data that the shell carries out.
 
+mod turn;
+mod values;
+
 use ergon_wire::{
     Exit, ExitRecord, Millis, OnError, PodPlan, PodReport, RunCommand, StepPlan, StepReport, StepState,
     StopReason, TaskPlan,
@@ -37,9 +40,10 @@ pub enum Command {
         id: StepId,
         command: Box<RunCommand>,
     },
-    /// The step never runs.
+    /// The step never runs: its end is this one.
     Skip {
         id: StepId,
+        exit: Exit,
     },
     /// End the step's command, by force once the grace period is over.
     Stop {
@@ -87,6 +91,8 @@ enum Phase {
     Waiting,
     /// Told to run; its command may run already.
     Told,
+    /// Told to end without a run, because of its conditions.
+    Skipping(Exit),
     Running {
         started_at: Millis,
     },
@@ -140,7 +146,7 @@ impl PodState {
             task.plan.steps.iter().zip(&task.steps).map(|(plan, step)| StepReport {
                 container: plan.container.clone(),
                 state: match &step.phase {
-                    Phase::Waiting | Phase::Told => StepState::Waiting,
+                    Phase::Waiting | Phase::Told | Phase::Skipping(_) => StepState::Waiting,
                     Phase::Running { started_at } => StepState::Running { started_at: *started_at },
                     Phase::Ended(record) => StepState::Ended { record: record.clone() },
                 },
@@ -166,8 +172,8 @@ impl PodState {
         match self.step(id) {
             Some(step) if step.link == Link::NotYet => {
                 step.link = Link::Open;
-                if step.has_ended() {
-                    commands.push(Command::Skip { id });
+                if let Phase::Ended(record) = &step.phase {
+                    commands.push(Command::Skip { id, exit: record.exit.clone() });
                 } else {
                     self.run_next(id.task, commands);
                 }
@@ -190,13 +196,18 @@ impl PodState {
     fn ended(&mut self, id: StepId, mut record: ExitRecord, commands: &mut Vec<Command>) -> bool {
         let Some(step) = self.step(id) else { return false };
         step.link = Link::Closed;
-        // What was never told to run did not succeed, whoever says so.
-        if matches!(step.phase, Phase::Waiting) && !matches!(record.exit, Exit::NotStarted { .. }) {
-            record.exit = match record.exit {
-                exit @ Exit::Interrupted { .. } => exit,
-                _ => Exit::Interrupted { message: "its shim ended before it was told to run".to_owned() },
-            };
-        }
+        // What was never told to run did not succeed, whoever says so; and only we say that a condition did not hold.
+        record.exit = match (&step.phase, record.exit) {
+            (_, exit @ (Exit::NotStarted { .. } | Exit::Interrupted { .. })) => exit,
+            (Phase::Skipping(told), _) => told.clone(),
+            (Phase::Waiting, _) => {
+                Exit::Interrupted { message: "its shim ended before it was told to run".to_owned() }
+            }
+            (_, Exit::WhenFalse) => {
+                Exit::Interrupted { message: "its shim did not run what it was told to".to_owned() }
+            }
+            (_, exit) => exit,
+        };
         self.end(id, record, commands)
     }
 
@@ -205,7 +216,9 @@ impl PodState {
         step.link = Link::Closed;
         let (started_at, message) = match step.phase {
             Phase::Waiting => (None, "its container ended before its turn came"),
-            Phase::Told => (None, "its container ended before its command was known to have started"),
+            Phase::Told | Phase::Skipping(_) => {
+                (None, "its container ended before its command was known to have started")
+            }
             Phase::Running { started_at } => {
                 (Some(started_at), "its container ended before the end of its command was reported")
             }
@@ -261,14 +274,18 @@ impl PodState {
             return;
         }
         let Some(at_step) = task.steps.iter().position(|step| !step.has_ended()) else { return };
-        let step = &mut task.steps[at_step];
-        if matches!(step.phase, Phase::Waiting) && step.link == Link::Open {
-            step.phase = Phase::Told;
-            let command =
-                RunCommand { step: task.plan.steps[at_step].clone(), results: task.plan.results.clone() };
-            let id = StepId { task: at_task, step: at_step };
-            commands.push(Command::Run { id, command: Box::new(command) });
+        let step = &task.steps[at_step];
+        if !matches!(step.phase, Phase::Waiting) || step.link != Link::Open {
+            return;
         }
+        let before: Vec<_> = task.steps[..at_step].iter().map(Step::record).zip(&task.plan.steps).collect();
+        let id = StepId { task: at_task, step: at_step };
+        let (phase, command) = match turn::take(&task.plan, at_step, &before) {
+            Ok(command) => (Phase::Told, Command::Run { id, command: Box::new(command) }),
+            Err(exit) => (Phase::Skipping(exit.clone()), Command::Skip { id, exit }),
+        };
+        task.steps[at_step].phase = phase;
+        commands.push(command);
     }
 
     /// Ends the task: what still waits never runs. Shims that connect later are told then.
@@ -282,7 +299,8 @@ impl PodState {
                 step.phase = Phase::Ended(record(Exit::Skipped, at));
                 changed = true;
                 if step.link == Link::Open {
-                    commands.push(Command::Skip { id: StepId { task: at_task, step: at_step } });
+                    let id = StepId { task: at_task, step: at_step };
+                    commands.push(Command::Skip { id, exit: Exit::Skipped });
                 }
             }
         }
@@ -292,7 +310,14 @@ impl PodState {
 
 impl Step {
     fn has_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended(_))
+        self.record().is_some()
+    }
+
+    fn record(&self) -> Option<&ExitRecord> {
+        match &self.phase {
+            Phase::Ended(record) => Some(record),
+            _ => None,
+        }
     }
 }
 
@@ -300,7 +325,8 @@ impl Step {
 /// timed out, could not start, or whose results could not be taken fails its task all the same.
 fn goes_on(plan: &StepPlan, record: &ExitRecord) -> bool {
     let forgiven = plan.on_error == OnError::Continue && matches!(record.exit, Exit::Exited { .. });
-    record.results_error.is_none() && (record.exit.is_success() || forgiven)
+    let well = record.exit.is_success() || record.exit == Exit::WhenFalse;
+    record.results_error.is_none() && (well || forgiven)
 }
 
 fn record(exit: Exit, finished_at: Millis) -> ExitRecord {
@@ -311,6 +337,9 @@ fn record(exit: Exit, finished_at: Millis) -> ExitRecord {
         cpu_ms: 0,
         memory_peak_kib: 0,
         results: Vec::new(),
+        step_results: Vec::new(),
+        step_artifacts: None,
+        artifacts: None,
         results_error: None,
     }
 }

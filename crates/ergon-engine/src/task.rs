@@ -1,7 +1,9 @@
 //! One task run: from what was observed to what should be done.
 
+pub mod artifacts;
 pub mod inputs;
 pub mod paths;
+pub mod step_actions;
 pub mod steps;
 pub mod unserved;
 pub mod verdict;

@@ -28,7 +28,8 @@ pub(crate) fn report(
 ) -> ExitCode {
     explain(&record);
     let code = exit_code(&record, step);
-    if let Some(step) = step.filter(|_| record.started_at.is_some()) {
+    if let Some(step) = step.filter(|_| record.started_at.is_some() || record.exit == Exit::WhenFalse) {
+        let _ = std::fs::create_dir_all(&step.step_dir);
         // Best effort: a later step may read it, this one may not be allowed to write it.
         let _ = std::fs::write(Path::new(&step.step_dir).join("exitCode"), record.exit.code().to_string());
     }
@@ -54,6 +55,9 @@ pub(crate) fn unstarted(exit: Exit) -> ExitRecord {
         cpu_ms: 0,
         memory_peak_kib: 0,
         results: Vec::new(),
+        step_results: Vec::new(),
+        step_artifacts: None,
+        artifacts: None,
         results_error: None,
     }
 }
@@ -83,6 +87,9 @@ fn explain(record: &ExitRecord) {
         Exit::Interrupted { message } => say(&format_args!("ergon: the step was interrupted: {message}")),
         Exit::TimedOut => say(&format_args!("ergon: the step's time was up")),
         Exit::Cancelled => say(&format_args!("ergon: the step was cancelled")),
+        Exit::WhenFalse => {
+            say(&format_args!("ergon: the step was skipped: a condition of its `when` does not hold"))
+        }
         Exit::Exited { .. } | Exit::Signaled { .. } | Exit::Skipped => {}
     }
     if let Some(error) = &record.results_error {
@@ -113,19 +120,7 @@ mod tests {
     use super::*;
 
     fn step(on_error: OnError) -> StepPlan {
-        StepPlan {
-            container: "step-a".to_owned(),
-            argv: Vec::new(),
-            script: None,
-            working_dir: None,
-            on_error,
-            timeout_ms: None,
-            results_dir: String::new(),
-            step_dir: String::new(),
-            message_limit: 0,
-            result_limit: 0,
-            grace_ms: 0,
-        }
+        StepPlan { container: "step-a".to_owned(), on_error, ..Default::default() }
     }
 
     #[test]
@@ -141,6 +136,7 @@ mod tests {
             (Exit::TimedOut, false, OnError::Continue, 124),
             (Exit::Cancelled, false, OnError::StopAndFail, 143),
             (Exit::Skipped, false, OnError::StopAndFail, 1),
+            (Exit::WhenFalse, false, OnError::StopAndFail, 0),
             (Exit::NotStarted { message: String::new() }, false, OnError::Continue, 127),
             (interrupted(), false, OnError::Continue, 143),
         ] {

@@ -1,8 +1,9 @@
 //! Each step's entrypoint: waits for the agent, runs the command, reports the outcome.
 //!
-//! It is in every step of every pod, in whatever image the step has: one static file, one thread, no runtime. It
-//! decides nothing about its task: it is told once what to run, and says how that ended.
+//! It is in every step of every pod, in whatever image the step has: one static file, one thread (and one for each
+//! output that is kept in a file), no runtime. It decides nothing about its task: it is told once what to run, and says how that ended.
 
+mod debug;
 mod end;
 mod expand;
 mod install;
@@ -13,6 +14,7 @@ mod run;
 mod script;
 mod signals;
 mod supervise;
+mod tee;
 mod turn;
 
 use std::ffi::{OsStr, OsString};
@@ -94,7 +96,9 @@ fn step(run_dir: PathBuf) -> ExitCode {
             let record = run::run(&command, &run_dir, &mut agent, &signals);
             end::report(record, Some(&command.step), Some(&mut agent))
         }
-        Turn::Never { exit, mut agent } => end::report(end::unstarted(exit), None, agent.as_mut()),
+        Turn::Never { exit, step, mut agent } => {
+            end::report(end::unstarted(exit), step.as_deref(), agent.as_mut())
+        }
     }
 }
 

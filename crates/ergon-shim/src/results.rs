@@ -36,47 +36,54 @@ pub(crate) fn look(directory: &Path, names: &[String]) -> Vec<Option<Stamp>> {
         .collect()
 }
 
-/// The results that were added or changed since `before`.
+/// How many bytes all results of a task may have together, and how many they have so far.
+pub(crate) struct Budget {
+    pub(crate) limit: usize,
+    pub(crate) used: usize,
+}
+
+/// The results that were added or changed since `before`. `what` names them, such as `result`.
 ///
 /// # Errors
-/// A fragment for people that names the result: not a file, not text, or `limit` bytes, which all results of the
-/// task share, are not enough.
+/// A fragment for people that names the result: not a file, not text, or more bytes than the budget has left.
 pub(crate) fn collect(
     directory: &Path,
+    what: &str,
     names: &[String],
     before: &[Option<Stamp>],
-    limit: usize,
+    budget: &mut Budget,
 ) -> Result<Vec<StepResult>, String> {
     let mut results = Vec::new();
-    let mut total = 0;
     for (name, before) in names.iter().zip(before) {
         let path = directory.join(name);
         let metadata = match path.symlink_metadata() {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(format!("the result `{name}` cannot be read: {error}")),
+            Err(error) => return Err(format!("the {what} `{name}` cannot be read: {error}")),
         };
         if *before == Some(Stamp::of(&metadata)) {
-            total += usize::try_from(metadata.size()).unwrap_or(usize::MAX);
+            let size = usize::try_from(metadata.size()).unwrap_or(usize::MAX);
+            budget.used = budget.used.saturating_add(size);
             continue;
         }
-        let file = open(&path).map_err(|problem| format!("the result `{name}` {problem}"))?;
-        let left = limit.saturating_sub(total);
+        let file = open(&path).map_err(|problem| format!("the {what} `{name}` {problem}"))?;
+        let left = budget.limit.saturating_sub(budget.used);
         let mut bytes = Vec::new();
         file.take(left as u64 + 1)
             .read_to_end(&mut bytes)
-            .map_err(|error| format!("the result `{name}` cannot be read: {error}"))?;
+            .map_err(|error| format!("the {what} `{name}` cannot be read: {error}"))?;
         if bytes.len() > left {
             let size = path.symlink_metadata().map_or(bytes.len() as u64, |metadata| metadata.size());
-            let others = if total > 0 { format!(", and {total} are taken by others") } else { String::new() };
+            let (limit, used) = (budget.limit, budget.used);
+            let others = if used > 0 { format!(", and {used} are taken by others") } else { String::new() };
             return Err(format!(
-                "the result `{name}` has {size} bytes: all results of a task together may have {limit}{others}; put large data in a workspace"
+                "the {what} `{name}` has {size} bytes: all results of a task together may have {limit}{others}; put large data in a workspace"
             ));
         }
-        total += bytes.len();
+        budget.used += bytes.len();
         let value = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            format!("the result `{name}` is not UTF-8 text (at byte {at}): encode it, such as with base64")
+            format!("the {what} `{name}` is not UTF-8 text (at byte {at}): encode it, such as with base64")
         })?;
         results.push(StepResult { name: name.clone(), value });
     }
@@ -112,7 +119,7 @@ mod tests {
         before: &[Option<Stamp>],
         limit: usize,
     ) -> Result<Vec<(String, String)>, String> {
-        let results = collect(directory, &names(), before, limit)?;
+        let results = collect(directory, "result", &names(), before, &mut Budget { limit, used: 0 })?;
         Ok(results.into_iter().map(|result| (result.name, result.value)).collect())
     }
 

@@ -1,62 +1,171 @@
 //! One command: made ready, started, watched to its end, and what it left read.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use ergon_wire::{Exit, ExitRecord, FromShim, Millis, RunCommand, StepPlan, write_frame};
+use ergon_wire::{Exit, ExitRecord, FromShim, Millis, RunCommand, StepResult, paths, write_frame};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
+use crate::debug::{Decision, Point};
 use crate::end::{MESSAGE_PATH_VARIABLE, now, unstarted};
+use crate::results::{Budget, Stamp};
 use crate::script::Interpreter;
 use crate::signals::Signals;
-use crate::{expand, processes, program, results, script, supervise};
+use crate::tee::Tee;
+use crate::{debug, expand, processes, program, results, script, supervise, tee};
 
 /// Runs the step's command and records how it ended.
 pub(crate) fn run(run: &RunCommand, run_dir: &Path, agent: &mut UnixStream, signals: &Signals) -> ExitRecord {
     let step = &run.step;
-    let results_dir = Path::new(&step.results_dir);
-    // Both may be volumes that the command's user may not write to; what needs them says so then.
-    let _ = std::fs::create_dir_all(results_dir);
-    let _ = std::fs::create_dir_all(&step.step_dir);
-    let before = results::look(results_dir, &run.results);
-    let (child, started_at) = match start(step, run_dir) {
-        Ok(started) => started,
-        Err(message) => return unstarted(Exit::NotStarted { message }),
-    };
-    // An agent that is gone is noticed by the watch below.
-    let _ = write_frame(agent, &FromShim::Started { at: started_at });
-    let (exit, finished_at) = supervise::watch(child, step, agent, signals);
-    let (cpu_ms, memory_peak_kib) = processes::usage();
-    let (results, results_error) =
-        match results::collect(results_dir, &run.results, &before, step.result_limit) {
-            Ok(results) => (results, None),
-            Err(error) => (Vec::new(), Some(error)),
+    let places = Places::of(run);
+    places.make();
+    let before = results::look(&places.results, &run.results);
+    let artifacts_before = results::look(&places.artifacts, &places.provenance);
+    let mut told = None;
+    if let Some(breakpoints) = step.breakpoints.as_ref().filter(|breakpoints| breakpoints.before) {
+        // Its pod runs: whoever looks should see that the step has come to its turn.
+        let at = now();
+        let _ = write_frame(agent, &FromShim::Started { at });
+        told = Some(at);
+        let exit = match debug::wait(Point::BeforeStep, breakpoints, agent, signals) {
+            Decision::Continue => None,
+            Decision::Fail => {
+                Some(Exit::NotStarted { message: "so it was decided at its breakpoint".to_owned() })
+            }
+            Decision::Stopped(exit) => Some(exit),
         };
-    ExitRecord {
-        exit,
-        started_at: Some(started_at),
-        finished_at,
-        cpu_ms,
-        memory_peak_kib,
-        results,
-        results_error,
+        if let Some(exit) = exit {
+            return ExitRecord { started_at: told, ..unstarted(exit) };
+        }
     }
+    let (mut exit, started_at, mut finished_at) = match start(run, run_dir) {
+        Ok(started) => {
+            let started_at = told.unwrap_or(started.at);
+            if told.is_none() {
+                // An agent that is gone is noticed by the watch below.
+                let _ = write_frame(agent, &FromShim::Started { at: started_at });
+            }
+            let (exit, finished_at) = supervise::watch(started.child, step, agent, signals);
+            started.tees.into_iter().for_each(Tee::finish);
+            (exit, Some(started_at), finished_at)
+        }
+        Err(message) => (Exit::NotStarted { message }, told, now()),
+    };
+    let failed = matches!(exit, Exit::Exited { code: 1.. } | Exit::Signaled { .. } | Exit::NotStarted { .. });
+    if let Some(breakpoints) = step.breakpoints.as_ref().filter(|points| points.on_failure && failed) {
+        match debug::wait(Point::OnFailure, breakpoints, agent, signals) {
+            Decision::Continue => exit = Exit::Exited { code: 0 },
+            Decision::Fail => {}
+            Decision::Stopped(stopped) => exit = stopped,
+        }
+        finished_at = now();
+    }
+    let record = ExitRecord { started_at, finished_at, ..unstarted(exit) };
+    if started_at.is_none() && !record.exit.is_success() {
+        return record;
+    }
+    let (cpu_ms, memory_peak_kib) = processes::usage();
+    let record = ExitRecord { cpu_ms, memory_peak_kib, ..record };
+    match places.collect(run, &before, &artifacts_before) {
+        Ok(left) => ExitRecord {
+            results: left.results,
+            step_results: left.step_results,
+            step_artifacts: left.step_artifacts,
+            artifacts: left.artifacts,
+            ..record
+        },
+        Err(error) => ExitRecord { results_error: Some(error), ..record },
+    }
+}
+
+/// Where the step leaves what others read.
+struct Places {
+    results: PathBuf,
+    step_results: PathBuf,
+    step_artifacts: PathBuf,
+    artifacts: PathBuf,
+    /// The name of the file with artifacts, as a list for [`results`].
+    provenance: Vec<String>,
+}
+
+/// What it left.
+struct Left {
+    results: Vec<StepResult>,
+    step_results: Vec<StepResult>,
+    step_artifacts: Option<String>,
+    artifacts: Option<String>,
+}
+
+impl Places {
+    fn of(run: &RunCommand) -> Self {
+        let step = Path::new(&run.step.step_dir);
+        Self {
+            results: PathBuf::from(&run.step.results_dir),
+            step_results: step.join("results"),
+            step_artifacts: step.join("artifacts"),
+            artifacts: run.step.artifacts_dir.as_ref().map(PathBuf::from).unwrap_or_default(),
+            provenance: if run.step.artifacts_dir.is_some() {
+                vec![paths::PROVENANCE.to_owned()]
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    /// All may be volumes that the command's user may not write to; what needs them says so then.
+    fn make(&self) {
+        for directory in [&self.results, &self.step_results, &self.step_artifacts, &self.artifacts] {
+            if !directory.as_os_str().is_empty() {
+                let _ = std::fs::create_dir_all(directory);
+            }
+        }
+    }
+
+    fn collect(
+        &self,
+        run: &RunCommand,
+        before: &[Option<Stamp>],
+        artifacts_before: &[Option<Stamp>],
+    ) -> Result<Left, String> {
+        let mut budget = Budget { limit: run.step.result_limit, used: 0 };
+        let new = vec![None; run.step.step_results.len().max(1)];
+        let results = results::collect(&self.results, "result", &run.results, before, &mut budget)?;
+        let own = &run.step.step_results;
+        let step_results = results::collect(&self.step_results, "result", own, &new, &mut budget)?;
+        let mut provenance = |directory: &Path, before: &[Option<Stamp>]| {
+            let mut found = results::collect(directory, "file", &self.provenance, before, &mut budget)?;
+            Ok::<_, String>(found.pop().map(|file| file.value))
+        };
+        let step_artifacts = provenance(&self.step_artifacts, &new)?;
+        let artifacts = provenance(&self.artifacts, artifacts_before)?;
+        Ok(Left { results, step_results, step_artifacts, artifacts })
+    }
+}
+
+/// A command that runs.
+struct Started {
+    child: Pid,
+    at: Millis,
+    tees: Vec<Tee>,
 }
 
 /// Starts the command in a process group of its own.
 ///
 /// # Errors
 /// Why it could not be started: a fragment for people.
-fn start(step: &StepPlan, run_dir: &Path) -> Result<(Pid, Millis), String> {
+fn start(run: &RunCommand, run_dir: &Path) -> Result<Started, String> {
+    let step = &run.step;
     if let Some(directory) = step.working_dir.as_deref().filter(|directory| !directory.is_empty()) {
         enter(Path::new(directory))?;
     }
-    let (argv, role) = command_line(step, run_dir)?;
+    let changed = environment(run);
+    let (argv, role) = command_line(run, &changed, run_dir)?;
     let Some((name, args)) = argv.split_first() else {
         return Err("the step has neither a command nor a script".to_owned());
     };
@@ -65,7 +174,15 @@ fn start(step: &StepPlan, run_dir: &Path) -> Result<(Pid, Millis), String> {
         _ => format!("the interpreter of the script: {message}"),
     })?;
     let mut command = Command::new(&file);
-    command.arg0(name).args(args).env_remove(MESSAGE_PATH_VARIABLE).process_group(0);
+    command.arg0(name).args(args).env_remove(MESSAGE_PATH_VARIABLE).envs(&changed).process_group(0);
+    let stdout = step.stdout_path.as_deref().map(tee::open).transpose()?;
+    let stderr = step.stderr_path.as_deref().map(tee::open).transpose()?;
+    if stdout.is_some() {
+        command.stdout(Stdio::piped());
+    }
+    if stderr.is_some() {
+        command.stderr(Stdio::piped());
+    }
     // SAFETY: between fork and exec only sigprocmask(2) and prctl(2) are called, which are async-signal-safe.
     #[expect(unsafe_code, reason = "the command must not inherit that our signals are blocked")]
     unsafe {
@@ -75,15 +192,33 @@ fn start(step: &StepPlan, run_dir: &Path) -> Result<(Pid, Millis), String> {
             Ok(SigSet::empty().thread_set_mask()?)
         });
     }
-    let child = command.spawn().map_err(|error| program::explain(&file, role, &error))?;
-    let started_at = now();
+    let mut child = command.spawn().map_err(|error| program::explain(&file, role, &error))?;
+    let at = now();
+    let out = child.stdout.take().zip(stdout).map(|(from, file)| Tee::start(from, std::io::stdout(), file));
+    let err = child.stderr.take().zip(stderr).map(|(from, file)| Tee::start(from, std::io::stderr(), file));
     let pid = i32::try_from(child.id()).map_err(|_| format!("the process number {} is none", child.id()))?;
-    Ok((Pid::from_raw(pid), started_at))
+    Ok(Started { child: Pid::from_raw(pid), at, tees: out.into_iter().chain(err).collect() })
+}
+
+/// The variables that refer to what earlier steps left, with the values in their places.
+fn environment(run: &RunCommand) -> BTreeMap<OsString, String> {
+    if run.values.is_empty() {
+        return BTreeMap::new();
+    }
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name, expand::variable(value.to_str()?, &run.values)?)))
+        .collect()
 }
 
 /// The words to run, and what the first of them is to the user.
-fn command_line(step: &StepPlan, run_dir: &Path) -> Result<(Vec<OsString>, &'static str), String> {
-    let argv = step.argv.iter().map(|word| expand::expand(word, variable));
+fn command_line(
+    run: &RunCommand,
+    changed: &BTreeMap<OsString, String>,
+    run_dir: &Path,
+) -> Result<(Vec<OsString>, &'static str), String> {
+    let step = &run.step;
+    let known = |name: &str| changed.get(OsStr::new(name)).map(OsString::from).or_else(|| variable(name));
+    let argv = step.argv.iter().flat_map(|word| expand::words(word, &run.values, known));
     let Some(script) = &step.script else {
         return Ok((argv.collect(), ""));
     };

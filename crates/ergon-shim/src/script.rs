@@ -72,17 +72,18 @@ fn is_env(program: &str) -> bool {
 /// A fragment for people, such as a full disk.
 pub(crate) fn place(text: &str, run_dir: &Path) -> Result<PathBuf, String> {
     let path = run_dir.join(NAME);
-    write(text, &path)
+    write(text, &path, 0o700)
         .map_err(|error| format!("the script cannot be written to `{}`: {error}", path.display()))?;
     Ok(path)
 }
 
-fn write(text: &str, path: &Path) -> io::Result<()> {
+/// Writes a file anew, whatever is there.
+pub(crate) fn write(text: &str, path: &Path, mode: u32) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o700).open(path)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())
 }
 

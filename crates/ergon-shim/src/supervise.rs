@@ -157,7 +157,7 @@ impl Watch {
                 self.begin_end(stopped(reason), None);
                 true
             }
-            Ok(Some(ToShim::Run(_) | ToShim::Skip)) => true,
+            Ok(Some(ToShim::Run(_) | ToShim::Skip { .. })) => true,
             Ok(None) | Err(_) => {
                 self.begin_end(Exit::Interrupted { message: "lost the agent".to_owned() }, None);
                 false

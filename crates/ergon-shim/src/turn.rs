@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ergon_wire::{Exit, FromShim, RunCommand, StopReason, ToShim, paths, read_frame, write_frame};
+use ergon_wire::{Exit, FromShim, RunCommand, StepPlan, StopReason, ToShim, paths, read_frame, write_frame};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::Signal;
 
@@ -21,8 +21,22 @@ pub(crate) enum Turn {
     /// The step's command never runs.
     Never {
         exit: Exit,
+        /// What would have run, where the agent said so.
+        step: Option<Box<StepPlan>>,
         agent: Option<UnixStream>,
     },
+}
+
+/// Why there is nothing to run.
+struct Never {
+    exit: Exit,
+    step: Option<Box<StepPlan>>,
+}
+
+impl From<Exit> for Never {
+    fn from(exit: Exit) -> Self {
+        Self { exit, step: None }
+    }
 }
 
 /// An agent that stops reading or writing in the middle of a message is lost.
@@ -34,11 +48,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub(crate) fn wait(run_dir: &Path, signals: &Signals) -> Turn {
     let mut agent = match connect(run_dir, signals) {
         Ok(agent) => agent,
-        Err(exit) => return Turn::Never { exit, agent: None },
+        Err(exit) => return Turn::Never { exit, step: None, agent: None },
     };
     match first_word(&mut agent, signals) {
         Ok(command) => Turn::Run { agent, command },
-        Err(exit) => Turn::Never { exit, agent: Some(agent) },
+        Err(Never { exit, step }) => Turn::Never { exit, step, agent: Some(agent) },
     }
 }
 
@@ -77,7 +91,7 @@ fn connect(run_dir: &Path, signals: &Signals) -> Result<UnixStream, Exit> {
 }
 
 /// Says hello and blocks until the agent says what to do.
-fn first_word(agent: &mut UnixStream, signals: &Signals) -> Result<Box<RunCommand>, Exit> {
+fn first_word(agent: &mut UnixStream, signals: &Signals) -> Result<Box<RunCommand>, Never> {
     let lost = || Exit::Interrupted { message: "the agent was lost before the step's turn came".to_owned() };
     write_frame(agent, &FromShim::Hello).map_err(|_| lost())?;
     loop {
@@ -88,11 +102,12 @@ fn first_word(agent: &mut UnixStream, signals: &Signals) -> Result<Box<RunComman
         }
         return match read_frame::<ToShim>(agent) {
             Ok(Some(ToShim::Run(command))) => Ok(command),
-            Ok(Some(ToShim::Skip)) => Err(Exit::Skipped),
-            Ok(Some(ToShim::Stop { reason, .. })) => Err(stopped(reason)),
-            Ok(None) => Err(lost()),
+            Ok(Some(ToShim::Skip { step, exit })) => Err(Never { exit, step: Some(step) }),
+            Ok(Some(ToShim::Stop { reason, .. })) => Err(stopped(reason).into()),
+            Ok(None) => Err(lost().into()),
             Err(error) => {
-                Err(Exit::Interrupted { message: format!("the agent's message could not be read: {error}") })
+                Err(Exit::Interrupted { message: format!("the agent's message could not be read: {error}") }
+                    .into())
             }
         };
     }

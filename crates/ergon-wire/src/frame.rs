@@ -55,15 +55,16 @@ fn too_long(length: usize) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{StopReason, ToShim};
+    use crate::{Exit, StopReason, ToShim};
 
     #[test]
     fn a_message_survives_the_socket_and_the_end_is_seen() {
+        let skip = ToShim::Skip { step: Box::default(), exit: Exit::Skipped };
         let mut buffer = Vec::new();
-        write_frame(&mut buffer, &ToShim::Skip).unwrap();
+        write_frame(&mut buffer, &skip).unwrap();
         write_frame(&mut buffer, &ToShim::Stop { reason: StopReason::Cancelled, grace_ms: 5 }).unwrap();
         let mut reader = buffer.as_slice();
-        assert_eq!(read_frame(&mut reader).unwrap(), Some(ToShim::Skip));
+        assert_eq!(read_frame(&mut reader).unwrap(), Some(skip));
         assert_eq!(
             read_frame(&mut reader).unwrap(),
             Some(ToShim::Stop { reason: StopReason::Cancelled, grace_ms: 5 })

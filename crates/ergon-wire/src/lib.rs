@@ -10,7 +10,9 @@ mod report;
 mod shim;
 
 pub use frame::{FRAME_LIMIT, read_frame, write_frame};
-pub use plan::{OnError, PLAN_VERSION, PodPlan, ReportTarget, Script, StepPlan, TaskPlan};
+pub use plan::{
+    Breakpoints, Condition, OnError, PLAN_VERSION, PodPlan, ReportTarget, Script, StepPlan, TaskPlan,
+};
 pub use record::{Exit, ExitRecord, ResultValue, StepResult, TerminationMessage};
 pub use report::{PodReport, ReportAnswer, StepReport, StepState};
 pub use shim::{FromShim, RunCommand, StopReason, ToShim};
@@ -27,8 +29,12 @@ pub mod paths {
     /// The socket in a step's own directory. The agent binds it under another name and renames it here once it
     /// listens, so that a shim which sees the name can connect.
     pub const SOCKET: &str = "agent.sock";
+    /// Where the agent sees the steps' metadata directories.
+    pub const STEPS: &str = "/ergon/steps";
     /// Where the agent finds the token that it authenticates its reports with.
     pub const TOKEN: &str = "/ergon/token/token";
+    /// The file that says what a step or a task used and made, in its directory of artifacts.
+    pub const PROVENANCE: &str = "provenance.json";
     /// Where the kubelet reads a container's termination message.
     pub const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 }

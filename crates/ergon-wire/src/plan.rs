@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::Millis;
 
 /// The version of [`PodPlan`] that this build writes and reads. The agent refuses any other.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// Everything the agent needs; the engine makes it together with the pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub struct TaskPlan {
 }
 
 /// One step. Its container runs the shim, which waits until it is told to run this.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepPlan {
     /// The container's name, such as `step-build`: also the name of its directory under the agent's `/ergon/run`.
@@ -66,6 +66,29 @@ pub struct StepPlan {
     pub results_dir: String,
     /// The step's metadata directory, such as `/tekton/steps/step-build`: the shim writes `exitCode` there.
     pub step_dir: String,
+    /// Names of the results that the step itself declares: files below `results` of its metadata directory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub step_results: Vec<String>,
+    /// Directory with the task's own `provenance.json`, such as `/tekton/artifacts`. A step's is below `artifacts` of
+    /// its metadata directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts_dir: Option<String>,
+    /// What stands between `$(` and `)` in `argv` and in the container's environment for what earlier steps left, such
+    /// as `steps.build.results.digest`. Whoever says `Run` sends their values along.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
+    /// The step runs if all of these hold once the step's turn has come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<Condition>,
+    /// A file that also gets what the command prints; the directories above it are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_path: Option<String>,
+    /// A file that also gets what the command prints as errors; it may be the same one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr_path: Option<String>,
+    /// Where the step waits for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breakpoints: Option<Breakpoints>,
     /// Bytes that the step's termination message may have: the kubelet keeps 4096 a container and 12 KiB a pod.
     pub message_limit: usize,
     /// Bytes that all results of the task may have together.
@@ -80,6 +103,30 @@ pub struct StepPlan {
 pub struct Script {
     /// As the user wrote it, with its shebang (`#!/bin/sh` and `set -e` added where there was none).
     pub text: String,
+}
+
+/// What has to hold for a step to run. It may refer to what earlier steps left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Condition {
+    /// The input is one of the values.
+    In { input: String, values: Vec<String> },
+    /// The input is none of the values.
+    NotIn { input: String, values: Vec<String> },
+    /// An expression in the Common Expression Language.
+    Cel { expression: String },
+}
+
+/// Where a step waits until a person has had a look and tells it to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Breakpoints {
+    /// Before its command is started.
+    pub before: bool,
+    /// When its command has failed.
+    pub on_failure: bool,
+    /// A directory of the step's own, such as `/tekton/debug`: the programs that let it go on are put into `scripts`.
+    pub directory: String,
 }
 
 /// What a failed step does to its task.

@@ -1,6 +1,7 @@
 //! How a step ended, as its shim saw it. Nothing else counts as a success.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,8 @@ pub enum Exit {
     Cancelled,
     /// The command was never started, because a step before it failed or the task was stopped.
     Skipped,
+    /// The command was never started, because a condition of the step did not hold. The task goes on.
+    WhenFalse,
     /// The command could not be started: no such program, no such interpreter, no permission.
     NotStarted { message: String },
     /// The shim was told to end from outside (a deleted or evicted pod), or lost its agent.
@@ -27,7 +30,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The one thing that is a success.
+    /// The one thing that is a success of a command.
     pub fn is_success(&self) -> bool {
         *self == Self::Exited { code: 0 }
     }
@@ -39,6 +42,7 @@ impl Exit {
             Self::Exited { code } => *code,
             Self::Signaled { signal } => 128 + signal,
             Self::TimedOut => 124,
+            Self::WhenFalse => 0,
             Self::Skipped => 1,
             Self::NotStarted { .. } => 127,
             Self::Cancelled | Self::Interrupted { .. } => 143,
@@ -64,6 +68,15 @@ pub struct ExitRecord {
     /// The results that the step added or changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<StepResult>,
+    /// The results of the step itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub step_results: Vec<StepResult>,
+    /// What the step says it used and made: the text of its `provenance.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_artifacts: Option<String>,
+    /// What the step says the task used and made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<String>,
     /// Why results are missing that the step wrote: over the limit, unreadable, not text. Such a step failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub results_error: Option<String>,
@@ -84,6 +97,16 @@ pub enum ResultValue {
     String(String),
     Array(Vec<String>),
     Object(BTreeMap<String, String>),
+}
+
+/// As it stands in a text: a list or a map is its JSON.
+impl fmt::Display for ResultValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::String(text) => f.write_str(text),
+            whole => f.write_str(&serde_json::to_string(whole).unwrap_or_default()),
+        }
+    }
 }
 
 /// What the shim leaves for the kubelet: the second source of truth, smaller than the first.
@@ -108,8 +131,11 @@ impl TerminationMessage {
             return text;
         }
         let mut short = whole;
-        short.results_omitted = !short.record.results.is_empty();
+        short.results_omitted = !record.results.is_empty() || !record.step_results.is_empty();
         short.record.results.clear();
+        short.record.step_results.clear();
+        short.record.step_artifacts = None;
+        short.record.artifacts = None;
         let cut = |text: &mut String| {
             let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= 200).last().unwrap_or(0);
             if text.len() > 200 {
@@ -144,6 +170,9 @@ mod tests {
             cpu_ms: 3,
             memory_peak_kib: 4,
             results,
+            step_results: Vec::new(),
+            step_artifacts: None,
+            artifacts: None,
             results_error: None,
         }
     }

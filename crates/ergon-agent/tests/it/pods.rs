@@ -36,14 +36,13 @@ impl Pod {
             container: format!("step-{step}"),
             argv: Vec::new(),
             script: Some(Script { text: format!("#!/bin/sh\nset -e\ncd {}\n{script}", at("")) }),
-            working_dir: None,
             on_error: *on_error,
-            timeout_ms: None,
             results_dir: at("results"),
             step_dir: at(&format!("steps/step-{step}")),
             message_limit: 4096,
             result_limit: 1000,
             grace_ms: 20_000,
+            ..Default::default()
         });
         let task =
             TaskPlan { name: "task".to_owned(), steps: steps.collect(), results: vec!["digest".to_owned()] };
@@ -189,6 +188,9 @@ async fn a_container_that_never_came_is_told_by_the_shell() {
         cpu_ms: 0,
         memory_peak_kib: 0,
         results: Vec::new(),
+        step_results: Vec::new(),
+        step_artifacts: None,
+        artifacts: None,
         results_error: None,
     };
     pod.events.send(Event::Ended { id: StepId { task: 0, step: 0 }, record }).unwrap();

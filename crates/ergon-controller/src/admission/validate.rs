@@ -31,15 +31,12 @@ pub(super) fn validate(request: &Request, config: &Config) -> Answer {
         return Answer::Refused(message);
     }
     let outcome = match request.kind.name.as_str() {
-        Task::KIND => read(request, |task: &Task| {
-            problems(task, config, unserved::task(&task.spec).into_iter().map(message))
-        }),
+        Task::KIND => read(request, |task: &Task| problems(task, config, None)),
         Pipeline::KIND => {
             read(request, |pipeline: &Pipeline| problems(pipeline, config, pipeline_problems(&pipeline.spec)))
         }
         TaskRun::KIND => read(request, |run: &TaskRun| {
-            let spec = run.spec.task_spec.as_ref().and_then(unserved::task);
-            let unserved = unserved::task_run(run).or(spec).map(message);
+            let unserved = unserved::task_run(run).map(message);
             let frozen = old(request).map(|old: TaskRun| summary(&task_run_update(&old, run)));
             problems(run, config, unserved.into_iter().chain(frozen))
         }),
@@ -151,12 +148,7 @@ fn problems<K: Validate>(object: &K, config: &Config, more: impl IntoIterator<It
 
 fn pipeline_problems(spec: &PipelineSpec) -> Vec<String> {
     let graph = Graph::build(&spec.tasks).err().map(|error| format!("spec.tasks: {error}"));
-    let embedded = spec.tasks.iter().chain(&spec.finally).find_map(|task| {
-        let embedded = task.task_spec.as_ref().filter(|embedded| !embedded.is_custom_task())?;
-        let invalid = unserved::task(&embedded.task)?;
-        Some(format!("task `{}`: {}", task.name, invalid.message))
-    });
-    unserved::pipeline(spec).map(message).into_iter().chain(graph).chain(embedded).collect()
+    unserved::pipeline(spec).map(message).into_iter().chain(graph).collect()
 }
 
 fn message(invalid: Invalid) -> String {

@@ -42,7 +42,7 @@ pub(super) fn objects(options: &InstallOptions) -> Vec<Value> {
 
 fn controller(groups: &[&str]) -> Value {
     json!([
-        {"apiGroups": groups, "resources": ["tasks", "pipelines"], "verbs": ["get"]},
+        {"apiGroups": groups, "resources": ["tasks", "pipelines", "stepactions"], "verbs": ["get"]},
         {"apiGroups": groups, "resources": ["taskruns"], "verbs": ["get", "list", "watch", "create", "patch"]},
         {"apiGroups": groups, "resources": ["pipelineruns"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": groups, "resources": ["taskruns/status", "pipelineruns/status"], "verbs": ["patch"]},

@@ -1,6 +1,6 @@
 //! Finding out what the engine asks for.
 
-use ergon_api::{Group, Pipeline, Task};
+use ergon_api::{Group, Pipeline, StepAction, Task};
 use ergon_engine::{Library, Need};
 use futures::future::try_join_all;
 use kube::{Api, Resource};
@@ -12,6 +12,7 @@ use super::{Error, Key, Shell};
 enum Found {
     Task(String, Option<Task>),
     Pipeline(String, Option<Pipeline>),
+    StepAction(String, Option<StepAction>),
     Image(String, Result<ergon_engine::ImageConfig, String>),
     /// Looked up elsewhere.
     Nothing,
@@ -37,6 +38,9 @@ impl Shell {
                 Found::Pipeline(name, pipeline) => {
                     library.pipelines.insert(name, pipeline.map(|pipeline| pipeline.spec));
                 }
+                Found::StepAction(name, action) => {
+                    library.step_actions.insert(name, action.map(|action| action.spec));
+                }
                 Found::Image(image, config) => {
                     library.images.insert(image, config);
                 }
@@ -51,6 +55,9 @@ impl Shell {
             Need::Task(name) => Found::Task(name.clone(), self.read(key, Task::KIND, name).await?),
             Need::Pipeline(name) => {
                 Found::Pipeline(name.clone(), self.read(key, Pipeline::KIND, name).await?)
+            }
+            Need::StepAction(name) => {
+                Found::StepAction(name.clone(), self.read(key, StepAction::KIND, name).await?)
             }
             Need::Image(image) => Found::Image(image.clone(), self.images.config(image).await),
             Need::Pod(_) => Found::Nothing,

@@ -11,15 +11,9 @@ fn plan(tasks: &[&[OnError]]) -> PodPlan {
     let step = |task: usize, at: usize, on_error: OnError| StepPlan {
         container: format!("step-{task}-{at}"),
         argv: vec!["true".to_owned()],
-        script: None,
-        working_dir: None,
         on_error,
-        timeout_ms: None,
-        results_dir: "/tekton/results".to_owned(),
-        step_dir: format!("/tekton/steps/step-{task}-{at}"),
-        message_limit: 4096,
-        result_limit: 1 << 20,
         grace_ms: 1000,
+        ..Default::default()
     };
     let tasks = tasks.iter().enumerate().map(|(task, steps)| TaskPlan {
         name: format!("task-{task}"),
@@ -89,7 +83,8 @@ fn show(commands: &[Command]) -> String {
             assert_eq!(command.results, ["digest"]);
             format!("run {}", id.step)
         }
-        Command::Skip { id } => format!("skip {}", id.step),
+        Command::Skip { id, exit: Exit::Skipped } => format!("skip {}", id.step),
+        Command::Skip { id, exit } => format!("skip {}: {exit:?}", id.step),
         Command::Stop { id, grace_ms, .. } => format!("stop {} ({grace_ms} ms)", id.step),
         Command::Refuse { id } => format!("refuse {}", id.step),
         Command::Report => "report".to_owned(),
@@ -323,6 +318,113 @@ fn tasks_of_one_pod_do_not_wait_for_each_other_and_nothing_is_finished_at_once()
     assert!(PodState::new(&plan(&[])).is_finished());
 }
 
+/// A task of two steps, the second as given; the first one has ended with a text, a list, a map and artifacts.
+fn second(step: StepPlan) -> Vec<Command> {
+    let mut plan = plan(&[&[STOP, STOP]]);
+    plan.tasks[0].steps[0].container = "step-one".to_owned();
+    plan.tasks[0].steps[1] = StepPlan { container: "step-0-1".to_owned(), ..step };
+    let mut state = PodState::new(&plan);
+    state.handle(Event::Connected { id: id(0) });
+    state.handle(Event::Connected { id: id(1) });
+    let result = |name: &str, value: &str| ergon_wire::StepResult { name: name.into(), value: value.into() };
+    let step_results = vec![
+        result("text", "a $(steps.one.results.text)"),
+        result("list", r#"["x", "y z"]"#),
+        result("map", r#"{"k": "v"}"#),
+    ];
+    let step_artifacts = Some(
+        r#"{"outputs": [{"name": "image", "values": [{"uri": "u", "digest": {"d": "1"}}]}]}"#.to_owned(),
+    );
+    let record = ExitRecord { step_results, step_artifacts, ..record(exited(0), 1) };
+    state.handle(Event::Ended { id: id(0), record })
+}
+
+#[test]
+fn a_step_gets_what_earlier_ones_left() {
+    let references = [
+        "steps.one.results.text",
+        "steps.one.results.list[*]",
+        "steps.one.results.list[1]",
+        "steps.one.results.list[2]",
+        "steps.one.results.map.k",
+        "steps.one.results.map.none",
+        "steps.one.results.none",
+        "steps.one.outputs.image",
+        "steps.none.results.text",
+    ];
+    let script = "echo $(steps.one.outputs.image) $(steps.one.results.text) $(steps.one.inputs.none)";
+    let step = StepPlan {
+        references: references.map(str::to_owned).to_vec(),
+        script: Some(ergon_wire::Script { text: script.to_owned() }),
+        ..Default::default()
+    };
+    let commands = second(step);
+    let Command::Run { command, .. } = &commands[0] else { panic!("{commands:?}") };
+    let values: Vec<String> = command.values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(
+        values,
+        [
+            r#"steps.one.outputs.image=[{"digest":{"d":"1"},"uri":"u"}]"#,
+            r#"steps.one.results.list[*]=["x","y z"]"#,
+            "steps.one.results.list[1]=y z",
+            "steps.one.results.map.k=v",
+            "steps.one.results.text=a $(steps.one.results.text)",
+        ]
+    );
+    // Results never come into a script: they would become code.
+    assert_eq!(
+        command.step.script.as_ref().unwrap().text,
+        r#"echo [{"digest":{"d":"1"},"uri":"u"}] $(steps.one.results.text) $(steps.one.inputs.none)"#
+    );
+}
+
+#[test]
+fn a_step_runs_if_its_conditions_hold() {
+    let is = |input: &str, values: &[&str]| ergon_wire::Condition::In {
+        input: input.to_owned(),
+        values: values.iter().map(|&value| value.to_owned()).collect(),
+    };
+    let not = |input: &str, values: &[&str]| ergon_wire::Condition::NotIn {
+        input: input.to_owned(),
+        values: values.iter().map(|&value| value.to_owned()).collect(),
+    };
+    for (when, runs) in [
+        (vec![], true),
+        (vec![is("$(steps.one.results.map.k)", &["v"])], true),
+        (vec![is("y z", &["$(steps.one.results.list[*])"])], true),
+        (vec![not("y z", &["$(steps.one.results.list[*])"])], false),
+        (vec![is("a", &["a"]), is("a", &["b"])], false),
+        (vec![is("$(steps.one.results.none)", &["$(steps.one.results.none)"])], true),
+    ] {
+        let commands = second(StepPlan { when: when.clone(), ..Default::default() });
+        let ran = matches!(&commands[0], Command::Run { .. });
+        let skipped = commands[0] == Command::Skip { id: id(1), exit: Exit::WhenFalse };
+        assert_eq!((ran, skipped), (runs, !runs), "{when:?}");
+    }
+}
+
+#[test]
+fn after_a_step_whose_condition_does_not_hold_the_next_one_runs() {
+    let mut plan = plan(&[&[STOP, STOP]]);
+    let never = ergon_wire::Condition::In { input: "a".to_owned(), values: Vec::new() };
+    plan.tasks[0].steps[0].when = vec![never];
+    let mut state = PodState::new(&plan);
+    state.handle(Event::Connected { id: id(1) });
+    assert_eq!(show(&state.handle(Event::Connected { id: id(0) })), "skip 0: WhenFalse");
+    // Whatever its shim makes of it.
+    let ended = Event::Ended { id: id(0), record: record(exited(0), 1) };
+    assert_eq!(show(&state.handle(ended)), "run 1, report");
+    // And no shim decides by itself that a condition did not hold.
+    state.handle(Event::Ended { id: id(1), record: record(Exit::WhenFalse, 2) });
+    let report = state.report();
+    let exit = |step: usize| match &report.steps[step].state {
+        StepState::Ended { record } => record.exit.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(exit(0), Exit::WhenFalse);
+    assert!(matches!(exit(1), Exit::Interrupted { .. }));
+}
+
 /// One shim as the world has it: what it does next is up to the interleaving.
 #[derive(Clone, Copy, PartialEq)]
 enum Shim {
@@ -395,7 +497,7 @@ proptest! {
                             prop_assert!(well, "step {step} runs, but {before} ended as {record:?}");
                         }
                     }
-                    Command::Skip { id: StepId { step, .. } } => {
+                    Command::Skip { id: StepId { step, .. }, .. } => {
                         prop_assert!(shims[step] == Shim::Idle);
                         shims[step] = Shim::Skipped;
                     }

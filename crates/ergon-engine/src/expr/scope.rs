@@ -9,6 +9,8 @@ use ergon_api::variables::{Part, Variable};
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
     values: BTreeMap<Vec<String>, ParamValue>,
+    /// Names that stand for other references, without `$(` and `)`.
+    aliases: BTreeMap<Vec<String>, String>,
 }
 
 impl Scope {
@@ -18,8 +20,31 @@ impl Scope {
         self
     }
 
+    /// Makes a name stand for another reference, such as `steps.a.results.r`, whose value is known only later: what is
+    /// put in its place is that reference, with the same key, item or `[*]`.
+    pub fn alias(&mut self, path: &[&str], reference: &str) -> &mut Self {
+        self.aliases.insert(path.iter().map(|&segment| segment.to_owned()).collect(), reference.to_owned());
+        self
+    }
+
+    fn aliased(&self, reference: &Variable) -> Option<String> {
+        let part = match reference.part {
+            Part::Value => String::new(),
+            Part::Item(index) => format!("[{index}]"),
+            Part::All => "[*]".to_owned(),
+        };
+        if let Some(other) = self.aliases.get(&reference.path) {
+            return Some(format!("$({other}{part})"));
+        }
+        let (key, parent) = reference.path.split_last()?;
+        self.aliases.get(parent).map(|other| format!("$({other}.{key}{part})"))
+    }
+
     /// The value that a reference names: the value at its path, an object's key, or an array's item.
     pub fn get(&self, reference: &Variable) -> Option<ParamValue> {
+        if let Some(other) = self.aliased(reference) {
+            return Some(ParamValue::String(other));
+        }
         let value = if let Some(value) = self.values.get(&reference.path) {
             value.clone()
         } else {
@@ -44,6 +69,7 @@ impl Scope {
     /// All of another scope's names, replacing those that are here already.
     pub fn extend(&mut self, other: &Scope) -> &mut Self {
         self.values.extend(other.values.iter().map(|(path, value)| (path.clone(), value.clone())));
+        self.aliases.extend(other.aliases.iter().map(|(path, other)| (path.clone(), other.clone())));
         self
     }
 }

@@ -208,7 +208,10 @@ fn last_resort(run: &TaskRun, config: &Config) -> i64 {
 
 /// The container that decides inside the pod.
 fn agent(platform: &Platform, plan: &PodPlan) -> Container {
-    let mut mounts = vec![volumes::mount(volumes::RUN, ergon_wire::paths::RUN, false)];
+    let mut mounts = vec![
+        volumes::mount(volumes::RUN, ergon_wire::paths::RUN, false),
+        volumes::mount(volumes::STEPS, ergon_wire::paths::STEPS, false),
+    ];
     if platform.report.is_some() {
         mounts.push(volumes::mount(volumes::TOKEN, "/ergon/token", true));
     }
@@ -299,7 +302,7 @@ mod tests {
         run.metadata.uid = Some("uid".into());
         run.spec = serde_json::from_value(spec).unwrap();
         let task = run.spec.task_spec.clone().unwrap();
-        let resolved = resolve(group, &run, &task, 0).unwrap();
+        let resolved = resolve(group, &run, &task, &BTreeMap::new()).unwrap();
         let platform = Platform { image: "ergon:1".into(), image_volumes: true, report: None };
         let library = Library::default();
         let input = PodInput {

@@ -1,9 +1,11 @@
 //! A step's container, and the part of the plan that runs in it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use ergon_api::Step;
-use ergon_wire::{OnError, Script, StepPlan};
+use ergon_api::variables::variables;
+use ergon_api::{Step, StepOutputConfig, WhenExpression, WhenOperator};
+use ergon_wire::{Breakpoints, Condition, OnError, Script, StepPlan};
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 
 use super::{PodError, PodInput, merge, security, volumes};
@@ -44,7 +46,12 @@ pub(super) fn container(
             ..volumes::mount(volumes::STEPS, &format!("{}/{name}", paths::steps(input.group)), false)
         },
     ];
-    let volume_mounts = merge::mounts(&[&ours, mounts, &step.volume_mounts]);
+    let debug = breakpoints(input, step).map(|breakpoints| VolumeMount {
+        sub_path: Some(format!("{name}-debug")),
+        ..volumes::mount(volumes::RUN, &breakpoints.directory, false)
+    });
+    let debug: Vec<VolumeMount> = debug.into_iter().collect();
+    let volume_mounts = merge::mounts(&[&ours, &debug, mounts, &step.volume_mounts]);
     Ok(Container {
         name,
         image: Some(image),
@@ -70,7 +77,19 @@ pub(super) fn plan(input: &PodInput<'_>, step: &Step, at: usize) -> Result<StepP
         None if step.command.is_empty() => (image_argv(input, step)?, None),
         None => ([step.command.as_slice(), &step.args].concat(), None),
     };
+    let variables = step.env.iter().filter_map(|variable| variable.value.as_deref());
+    let references = references(argv.iter().map(String::as_str).chain(variables));
+    let path = |config: Option<&StepOutputConfig>| {
+        config.and_then(|config| config.path.clone()).filter(|path| !path.is_empty())
+    };
     Ok(StepPlan {
+        step_results: step.results.iter().map(|result| result.name.clone()).collect(),
+        artifacts_dir: Some(paths::artifacts(input.group)),
+        references,
+        when: step.when.iter().map(condition).collect(),
+        stdout_path: path(step.stdout_config.as_ref()),
+        stderr_path: path(step.stderr_config.as_ref()),
+        breakpoints: breakpoints(input, step),
         step_dir: format!("{}/{container}", paths::steps(input.group)),
         results_dir: paths::results(input.group),
         container,
@@ -83,6 +102,36 @@ pub(super) fn plan(input: &PodInput<'_>, step: &Step, at: usize) -> Result<StepP
         result_limit: RESULT_LIMIT,
         grace_ms: GRACE_MS,
     })
+}
+
+/// What the texts refer to of earlier steps, without `$(` and `)`: their values are known once those have ended.
+fn references<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let found: BTreeSet<String> = texts
+        .flat_map(variables)
+        .filter(|variable| {
+            matches!(variable.names().as_slice(), ["steps", _, "results" | "inputs" | "outputs", _, ..])
+        })
+        .map(|variable| variable.text)
+        .collect();
+    found.into_iter().collect()
+}
+
+fn condition(when: &WhenExpression) -> Condition {
+    let (input, values) = (when.input.clone(), when.values.clone());
+    match (&when.cel, when.operator) {
+        (Some(expression), _) => Condition::Cel { expression: expression.clone() },
+        (None, Some(WhenOperator::NotIn)) => Condition::NotIn { input, values },
+        (None, _) => Condition::In { input, values },
+    }
+}
+
+/// Where the run wants this step to wait for a person.
+pub(super) fn breakpoints(input: &PodInput<'_>, step: &Step) -> Option<Breakpoints> {
+    let wanted = input.run.spec.debug.as_ref()?.breakpoints.as_ref()?;
+    let before = !step.name.is_empty() && wanted.before_steps.contains(&step.name);
+    let on_failure = wanted.on_failure.as_deref() == Some("enabled");
+    let directory = paths::debug(input.group);
+    (before || on_failure).then_some(Breakpoints { before, on_failure, directory })
 }
 
 pub(super) fn some<T>(list: Vec<T>) -> Option<Vec<T>> {

@@ -16,6 +16,7 @@ pub(super) const RUN: &str = "ergon-run";
 pub(super) const TOKEN: &str = "ergon-token";
 pub(super) const STEPS: &str = "ergon-steps";
 const RESULTS: &str = "ergon-results";
+const ARTIFACTS: &str = "ergon-artifacts";
 const HOME: &str = "ergon-home";
 const WORKSPACE: &str = "ergon-workspace";
 
@@ -25,6 +26,7 @@ pub(super) fn shared(group: Group) -> Vec<VolumeMount> {
         mount(RESULTS, &paths::results(group), false),
         // Each step's own folder in it is mounted once more, to be written to.
         mount(STEPS, &paths::steps(group), true),
+        mount(ARTIFACTS, &paths::artifacts(group), false),
         mount(HOME, &paths::home(group), false),
         mount(WORKSPACE, "/workspace", false),
     ]
@@ -36,7 +38,7 @@ pub(super) fn ours(platform: &Platform) -> Vec<Volume> {
     if platform.report.is_some() {
         volumes.push(token());
     }
-    volumes.extend([RESULTS, STEPS, HOME, WORKSPACE].map(empty));
+    volumes.extend([RESULTS, STEPS, ARTIFACTS, HOME, WORKSPACE].map(empty));
     volumes
 }
 

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{
-    Group, Param, ParamSpec, ParamValue, PodTemplate, TaskRun, TaskRunSidecarSpec, TaskRunStepSpec, TaskSpec,
-    WorkspaceBinding,
+    Group, Param, ParamSpec, ParamValue, PodTemplate, Step, StepActionSpec, StepResult, TaskRun,
+    TaskRunSidecarSpec, TaskRunStepSpec, TaskSpec, WorkspaceBinding,
     reasons::{pipeline_run, task_run},
 };
+use ergon_wire::paths::PROVENANCE;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Scope, expand_object};
 use crate::task::paths::{self, step_container};
+use crate::task::step_actions;
 
 /// Why a run cannot go on: the user's mistake, with the reason that the condition gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,11 +147,77 @@ impl Wishes {
     }
 }
 
+impl Resolved {
+    /// The same for one try: `$(context.task.retry-count)` is the only reference that is not replaced before.
+    ///
+    /// # Errors
+    /// The number does not fit a field that it is used in.
+    pub fn for_attempt(&self, attempt: usize) -> Result<Self, Invalid> {
+        let mut scope = Scope::default();
+        scope.set(&["context", "task", "retry-count"], attempt.to_string());
+        Ok(Self {
+            spec: expand_object(&self.spec, &scope).map_err(|error| does_not_fit(&error))?,
+            workspaces: self.workspaces.clone(),
+            wishes: self.wishes.clone(),
+        })
+    }
+}
+
 /// Checks a run's parameters and workspaces against its task, and puts their values in their places.
 ///
 /// # Errors
 /// What the user must mend, with the condition's reason.
-pub fn resolve(group: Group, run: &TaskRun, task: &TaskSpec, attempt: usize) -> Result<Resolved, Invalid> {
+pub fn resolve(
+    group: Group,
+    run: &TaskRun,
+    task: &TaskSpec,
+    actions: &BTreeMap<usize, &StepActionSpec>,
+) -> Result<Resolved, Invalid> {
+    let (scope, without_params, workspaces) = scopes(group, run, task)?;
+    let mut spec = task.clone();
+    for (at, step) in spec.steps.iter_mut().enumerate() {
+        let action = actions.get(&at).copied();
+        let results = action.map_or(&step.results, |action| &action.results);
+        let own = step_scope(group, &step_container(&step.name, at), results);
+        let scope = scope.clone().extend(&own).clone();
+        let name = std::mem::take(&mut step.name);
+        *step = match action {
+            Some(action) => {
+                let action_scope = without_params.clone().extend(&own).clone();
+                let named = Step { name: name.clone(), ..step.clone() };
+                step_actions::merge(&named, at, action, &scope, &action_scope)?
+            }
+            None => expand_object(step, &scope).map_err(|error| does_not_fit(&error))?,
+        };
+        step.name = name;
+    }
+    for sidecar in &mut spec.sidecars {
+        let name = std::mem::take(&mut sidecar.name);
+        *sidecar = expand_object(sidecar, &scope).map_err(|error| does_not_fit(&error))?;
+        sidecar.name = name;
+    }
+    spec.volumes = expand_object(&spec.volumes, &scope).map_err(|error| does_not_fit(&error))?;
+    spec.step_template = expand_object(&spec.step_template, &scope).map_err(|error| does_not_fit(&error))?;
+    let workspaces = expand_workspaces(workspaces, &scope)?;
+    let wishes = expand_object(&Wishes::of(run), &scope).map_err(|error| does_not_fit(&error))?;
+    Ok(Resolved { spec, workspaces, wishes })
+}
+
+/// The same for a spec whose references are replaced already, such as the one in a run's status.
+///
+/// # Errors
+/// What the user must mend, with the condition's reason.
+pub fn resolved(group: Group, run: &TaskRun, spec: &TaskSpec) -> Result<Resolved, Invalid> {
+    let (scope, _, workspaces) = scopes(group, run, spec)?;
+    let workspaces = expand_workspaces(workspaces, &scope)?;
+    let wishes = expand_object(&Wishes::of(run), &scope).map_err(|error| does_not_fit(&error))?;
+    Ok(Resolved { spec: spec.clone(), workspaces, wishes })
+}
+
+type Bindings = BTreeMap<String, WorkspaceBinding>;
+
+/// All that the task may refer to; the same without its parameters; and its workspaces.
+fn scopes(group: Group, run: &TaskRun, task: &TaskSpec) -> Result<(Scope, Scope, Bindings), Invalid> {
     let what = format!("task {}", task_name(run));
     let values = resolve_params(&what, &task.params, &run.spec.params).map_err(|invalid| Invalid {
         // A task run has one reason for all of these but the enum.
@@ -160,39 +228,36 @@ pub fn resolve(group: Group, run: &TaskRun, task: &TaskSpec, attempt: usize) -> 
         ..invalid
     })?;
     let workspaces = bind(task, &run.spec.workspaces)?;
-    let scope = scope(group, run, task, &values, &workspaces, attempt);
-    let internal = |error: serde_json::Error| {
-        Invalid::new(
-            task_run::VALIDATION_FAILED,
-            format!("a value does not fit the field it is used in: {error}"),
-        )
-    };
-    let mut spec = task.clone();
-    let names: Vec<String> =
-        spec.steps.iter().enumerate().map(|(at, step)| step_container(&step.name, at)).collect();
-    for (step, container) in spec.steps.iter_mut().zip(&names) {
-        let mut scope = scope.clone();
-        for result in &step.results {
-            let path = format!("{}/{container}/results/{}", paths::steps(group), result.name);
-            scope.set(&["step", "results", &result.name, "path"], ParamValue::String(path));
-        }
-        let name = std::mem::take(&mut step.name);
-        *step = expand_object(step, &scope).map_err(internal)?;
-        step.name = name;
-    }
-    for sidecar in &mut spec.sidecars {
-        let name = std::mem::take(&mut sidecar.name);
-        *sidecar = expand_object(sidecar, &scope).map_err(internal)?;
-        sidecar.name = name;
-    }
-    spec.volumes = expand_object(&spec.volumes, &scope).map_err(internal)?;
-    spec.step_template = expand_object(&spec.step_template, &scope).map_err(internal)?;
-    let workspaces = workspaces
+    let without_params = scope(group, run, task, &workspaces);
+    let all = param_scope(&values).extend(&without_params).clone();
+    Ok((all, without_params, workspaces))
+}
+
+fn expand_workspaces(workspaces: Bindings, scope: &Scope) -> Result<Bindings, Invalid> {
+    workspaces
         .into_iter()
-        .map(|(name, binding)| Ok((name, expand_object(&binding, &scope).map_err(internal)?)))
-        .collect::<Result<_, Invalid>>()?;
-    let wishes = expand_object(&Wishes::of(run), &scope).map_err(internal)?;
-    Ok(Resolved { spec, workspaces, wishes })
+        .map(|(name, binding)| {
+            Ok((name, expand_object(&binding, scope).map_err(|error| does_not_fit(&error))?))
+        })
+        .collect()
+}
+
+fn does_not_fit(error: &serde_json::Error) -> Invalid {
+    Invalid::new(
+        task_run::VALIDATION_FAILED,
+        format!("a value does not fit the field it is used in: {error}"),
+    )
+}
+
+/// What a step calls its own.
+fn step_scope(group: Group, container: &str, results: &[StepResult]) -> Scope {
+    let directory = format!("{}/{container}", paths::steps(group));
+    let mut scope = Scope::default();
+    scope.set(&["step", "artifacts", "path"], format!("{directory}/artifacts/{PROVENANCE}"));
+    for result in results {
+        scope.set(&["step", "results", &result.name, "path"], format!("{directory}/results/{}", result.name));
+    }
+    scope
 }
 
 /// The binding of each workspace that the task declares.
@@ -224,16 +289,14 @@ fn bind(task: &TaskSpec, given: &[WorkspaceBinding]) -> Result<BTreeMap<String, 
     Ok(bound)
 }
 
-/// All names that a task's spec may refer to.
+/// All names that a task's spec may refer to, but for its parameters.
 fn scope(
     group: Group,
     run: &TaskRun,
     task: &TaskSpec,
-    values: &BTreeMap<String, ParamValue>,
     workspaces: &BTreeMap<String, WorkspaceBinding>,
-    attempt: usize,
 ) -> Scope {
-    let mut scope = param_scope(values);
+    let mut scope = Scope::default();
     let mut text = |path: &[&str], value: String| {
         scope.set(path, ParamValue::String(value));
     };
@@ -241,7 +304,7 @@ fn scope(
     text(&["context", "taskRun", "namespace"], run.namespace().to_owned());
     text(&["context", "taskRun", "uid"], run.uid().to_owned());
     text(&["context", "task", "name"], task_name(run));
-    text(&["context", "task", "retry-count"], attempt.to_string());
+    text(&["artifacts", "path"], format!("{}/{PROVENANCE}", paths::artifacts(group)));
     for result in &task.results {
         text(&["results", &result.name, "path"], format!("{}/{}", paths::results(group), result.name));
     }

@@ -16,6 +16,16 @@ pub fn steps(group: Group) -> String {
     format!("{}/steps", base(group))
 }
 
+/// The folder with the task's own `provenance.json`.
+pub fn artifacts(group: Group) -> String {
+    format!("{}/artifacts", base(group))
+}
+
+/// The folder with what lets a step go on that waits at a breakpoint.
+pub fn debug(group: Group) -> String {
+    format!("{}/debug", base(group))
+}
+
 /// A folder that all steps share and that tools may write their configuration to.
 pub fn home(group: Group) -> String {
     format!("{}/home", base(group))

@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_core::ResourceExt as _;
 
-use super::inputs::{self, Invalid};
+use super::inputs::{self, Invalid, Resolved};
+use super::step_actions::Actions;
 use super::steps::{self, StepView, View};
 use super::verdict::{self, Verdict};
 use super::{Observed, PodSeen, attempt, status, unserved};
@@ -46,42 +47,68 @@ pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStat
         let message = format!("TaskRun \"{}\" failed to finish within \"{limit}\"", run.name());
         return end(observed, old, reasons::TIMED_OUT, &message, now);
     }
-    let task = match find_task(observed, &old) {
-        Ok(Ok(task)) => task,
-        Ok(Err(need)) => return Outcome::Needs(vec![need]),
+    let resolved = match find_resolved(observed, &old) {
+        Ok(Ok(resolved)) => resolved,
+        Ok(Err(needs)) => return Outcome::Needs(needs),
         Err(invalid) => return fail(old, &invalid, now),
     };
+    let task = &resolved.spec;
     match (observed.pod, &old.pod_name) {
         (PodSeen::Here(pod), _) => match owned(run, pod) {
-            Ok(()) => observe(observed, old, &task, pod, now),
+            Ok(()) => observe(observed, old, task, pod, now),
             Err(invalid) => fail(old, &invalid, now),
         },
         // The status says that there was a pod, so its absence means something: only the API server may say it.
         (PodSeen::NotInCache, Some(_)) => Outcome::Needs(vec![Need::Pod(attempt::pod_name(run))]),
         (PodSeen::Gone, Some(name)) => {
             let (reason, message) = verdict::vanished(name);
-            let views = steps::view(&task, None, observed.report);
-            let reported = verdict::judge(run.name(), &task, &Pod::default(), &views);
+            let views = steps::view(task, None, observed.report);
+            let reported = verdict::judge(run.name(), task, &Pod::default(), &views);
             match reported {
                 // The agent reported the end before the pod was deleted.
                 Verdict::Succeeded { .. } | Verdict::Failed { .. } => {
-                    finish(observed, old, &task, &views, None, reported, now)
+                    finish(observed, old, task, &views, None, reported, now)
                 }
                 Verdict::Running { .. } => {
                     let verdict = Verdict::Failed { reason: reason.to_owned(), message, results: Vec::new() };
-                    finish(observed, old, &task, &views, None, verdict, now)
+                    finish(observed, old, task, &views, None, verdict, now)
                 }
             }
         }
-        (_, None) => create(observed, old, &task, now),
+        (_, None) => create(observed, old, &resolved, now),
     }
 }
 
-/// The spec to run: the one in the status once it is there, so that a later edit of the Task changes nothing.
-fn find_task(observed: &Observed<'_>, old: &TaskRunStatus) -> Result<Result<TaskSpec, Need>, Invalid> {
+/// The spec to run with its references replaced: the one in the status once it is there, so that a later edit of the
+/// Task changes nothing.
+fn find_resolved(
+    observed: &Observed<'_>,
+    old: &TaskRunStatus,
+) -> Result<Result<Resolved, Vec<Need>>, Invalid> {
+    let group = observed.group;
+    let mut run = observed.run.clone();
+    let base = observed.config.defaults.pod_template.as_ref();
+    run.spec.pod_template = PodTemplate::merged(run.spec.pod_template.as_ref(), base);
+    let run = &run;
     if let Some(spec) = &old.task_spec {
-        return Ok(Ok(spec.clone()));
+        return inputs::resolved(group, run, spec).map(Ok);
     }
+    let task = match find_task(observed)? {
+        Ok(task) => task,
+        Err(need) => return Ok(Err(vec![need])),
+    };
+    if let Some(invalid) = unserved::task_run(run) {
+        return Err(invalid);
+    }
+    let actions = Actions::of(group, run, &task, observed.library)?;
+    if !actions.wanted.is_empty() {
+        return Ok(Err(actions.wanted));
+    }
+    inputs::resolve(group, run, &task, &actions.found).map(Ok)
+}
+
+/// The task as it was written.
+fn find_task(observed: &Observed<'_>) -> Result<Result<TaskSpec, Need>, Invalid> {
     if let Some(spec) = &observed.run.spec.task_spec {
         return Ok(Ok(spec.clone()));
     }
@@ -126,19 +153,11 @@ fn owned(run: &TaskRun, pod: &Pod) -> Result<(), Invalid> {
 fn create(
     observed: &Observed<'_>,
     old: TaskRunStatus,
-    task: &TaskSpec,
+    task: &Resolved,
     now: Timestamp,
 ) -> Outcome<TaskRunStatus> {
     let run = observed.run;
-    if let Some(invalid) = unserved::task_run(run).or_else(|| unserved::task(task)) {
-        return fail(old, &invalid, now);
-    }
-    let mut run = run.clone();
-    let base = observed.config.defaults.pod_template.as_ref();
-    run.spec.pod_template = PodTemplate::merged(run.spec.pod_template.as_ref(), base);
-    let run = &run;
-    let number = attempt::number(run);
-    let resolved = match inputs::resolve(observed.group, run, task, number) {
+    let resolved = match task.for_attempt(attempt::number(run)) {
         Ok(resolved) => resolved,
         Err(invalid) => return fail(old, &invalid, now),
     };
@@ -185,7 +204,7 @@ fn create(
     );
     status.start_time.get_or_insert(Time(now));
     status.pod_name = Some(name);
-    status.task_spec.get_or_insert_with(|| task.clone());
+    status.task_spec.get_or_insert_with(|| task.spec.clone());
     let wake_at = deadline(run, &status, observed.config);
     decided(actions, status, wake_at)
 }
@@ -223,6 +242,7 @@ fn finish(
     let run = observed.run;
     let mut status = TaskRunStatus {
         steps: status::steps(task, views),
+        artifacts: status::artifacts(views),
         sidecars: status::sidecars(task, pod),
         pod_name: Some(attempt::pod_name(run)),
         ..old
@@ -278,6 +298,7 @@ fn end(
     let views = steps::view(&task, pod, observed.report);
     let mut status = TaskRunStatus {
         steps: status::ended_steps(&task, &views, reason, message, now),
+        artifacts: status::artifacts(&views),
         sidecars: status::sidecars(&task, pod),
         completion_time: Some(Time(now)),
         ..old

@@ -1,7 +1,8 @@
 //! Writing what is known into a status, in the shape that Tekton's tools read.
 
 use ergon_api::{
-    Condition, ConditionStatus, SidecarState, StepState, TaskRunStatus, TaskSpec, reasons::step as reasons,
+    Artifacts, Condition, ConditionStatus, SidecarState, StepState, TaskRunStatus, TaskSpec,
+    reasons::step as reasons,
 };
 use ergon_wire::{Exit, ExitRecord};
 use jiff::Timestamp;
@@ -10,9 +11,10 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::artifacts;
 use super::paths::sidecar_container;
 use super::steps::{StepView, View, container_status, timestamp};
-use super::verdict::continues;
+use super::verdict::{self, continues};
 
 /// The status with its `Succeeded` condition set; the time of transition changes only with the condition's status.
 pub fn with_condition(
@@ -33,6 +35,10 @@ pub fn steps(task: &TaskSpec, views: &[StepView]) -> Vec<StepState> {
         .zip(&task.steps)
         .map(|(view, step)| {
             let mut state = base(view);
+            state.results = verdict::step_results(step, view);
+            if let Some(artifacts) = step_artifacts(view) {
+                (state.inputs, state.outputs) = (artifacts.inputs, artifacts.outputs);
+            }
             match &view.state {
                 View::Waiting { reason, message } => {
                     state.waiting = Some(ContainerStateWaiting {
@@ -45,7 +51,7 @@ pub fn steps(task: &TaskSpec, views: &[StepView]) -> Vec<StepState> {
                 }
                 View::Recorded { record, .. } => {
                     state.termination_reason = Some(termination_reason(record, continues(step)).to_owned());
-                    state.terminated = Some(terminated(view, record));
+                    state.terminated = Some(terminated(view, record, continues(step)));
                 }
                 View::Unrecorded { terminated } => {
                     state.termination_reason = Some(reasons::ERROR.to_owned());
@@ -85,6 +91,29 @@ pub fn ended_steps(
     states
 }
 
+/// What the steps and the task say they used and made, once all steps have ended.
+pub fn artifacts(views: &[StepView]) -> Option<Artifacts> {
+    if !views.iter().all(|view| view.state.is_ended()) {
+        return None;
+    }
+    let mut all = Artifacts::default();
+    for view in views {
+        let View::Recorded { record, .. } = &view.state else { continue };
+        if let Some(task) = record.artifacts.as_deref().and_then(artifacts::read) {
+            artifacts::add(&mut all, &task);
+        }
+        if let Some(step) = step_artifacts(view) {
+            artifacts::add(&mut all, &step);
+        }
+    }
+    Some(all)
+}
+
+fn step_artifacts(view: &StepView) -> Option<Artifacts> {
+    let View::Recorded { record, .. } = &view.state else { return None };
+    artifacts::read(record.step_artifacts.as_deref()?)
+}
+
 /// The sidecars, as the kubelet sees them.
 pub fn sidecars(task: &TaskSpec, pod: Option<&Pod>) -> Vec<SidecarState> {
     task.sidecars
@@ -115,23 +144,29 @@ fn base(view: &StepView) -> StepState {
     }
 }
 
-fn terminated(view: &StepView, record: &ExitRecord) -> ContainerStateTerminated {
-    let success = record.exit.is_success();
+fn terminated(view: &StepView, record: &ExitRecord, continues: bool) -> ContainerStateTerminated {
+    // What its task forgives, its container ends with 0 for.
+    let completed = match record.exit {
+        Exit::Exited { code } => record.results_error.is_none() && (code == 0 || continues),
+        Exit::WhenFalse => true,
+        _ => false,
+    };
     let detail = match &record.exit {
         Exit::NotStarted { message } | Exit::Interrupted { message } => Some(message.clone()),
         Exit::Signaled { signal } => Some(format!("ended by signal {signal}")),
         _ => None,
     };
+    let skipped_at = (record.exit == Exit::WhenFalse).then_some(record.finished_at);
     ContainerStateTerminated {
         container_id: view.container_id.clone(),
         exit_code: record.exit.code(),
-        reason: Some(if success { reasons::COMPLETED } else { reasons::ERROR }.to_owned()),
+        reason: Some(if completed { reasons::COMPLETED } else { reasons::ERROR }.to_owned()),
         message: detail.or_else(|| record.results_error.clone()),
         signal: match record.exit {
             Exit::Signaled { signal } => Some(signal),
             _ => None,
         },
-        started_at: record.started_at.and_then(timestamp).map(Time),
+        started_at: record.started_at.or(skipped_at).and_then(timestamp).map(Time),
         finished_at: timestamp(record.finished_at).map(Time),
     }
 }
@@ -142,7 +177,7 @@ fn termination_reason(record: &ExitRecord, continues: bool) -> &'static str {
         Exit::Exited { .. } if continues => reasons::CONTINUED,
         Exit::TimedOut => reasons::TIMEOUT_EXCEEDED,
         Exit::Cancelled => reasons::CANCELLED,
-        Exit::Skipped => reasons::SKIPPED,
+        Exit::Skipped | Exit::WhenFalse => reasons::SKIPPED,
         _ => reasons::ERROR,
     }
 }

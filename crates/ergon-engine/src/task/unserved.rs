@@ -1,6 +1,6 @@
 //! Fields of Tekton's API that are read but not carried out yet. Each is refused by name: nothing is ignored silently.
 
-use ergon_api::{Fuse, PipelineSpec, PipelineTask, TaskRun, TaskSpec, reasons::task_run as reasons};
+use ergon_api::{Fuse, PipelineSpec, PipelineTask, TaskRun, reasons::task_run as reasons};
 
 use super::inputs::Invalid;
 
@@ -8,23 +8,7 @@ use super::inputs::Invalid;
 pub fn task_run(run: &TaskRun) -> Option<Invalid> {
     let spec = &run.spec;
     let resolver = spec.task_ref.as_ref().is_some_and(|reference| reference.resolver.is_some());
-    first([
-        (resolver, "spec.taskRef.resolver", "remote Tasks"),
-        (spec.debug.is_some(), "spec.debug", "breakpoints"),
-    ])
-}
-
-/// What a task's spec asks for that is not served.
-pub fn task(task: &TaskSpec) -> Option<Invalid> {
-    task.steps.iter().enumerate().find_map(|(at, step)| {
-        let field = |name: &str| format!("spec.steps[{at}].{name}");
-        first([
-            (step.ref_.is_some(), field("ref"), "StepActions"),
-            (!step.when.is_empty(), field("when"), "conditions of steps"),
-            (step.stdout_config.is_some(), field("stdoutConfig"), "output to a file"),
-            (step.stderr_config.is_some(), field("stderrConfig"), "output to a file"),
-        ])
-    })
+    first([(resolver, "spec.taskRef.resolver", "remote Tasks")])
 }
 
 /// What a pipeline's spec asks for that is not served.

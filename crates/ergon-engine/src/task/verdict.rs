@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ergon_api::variables::variables;
 use ergon_api::{
     OnError, ParamType, ParamValue, Step, TaskResult, TaskRunResult, TaskSpec, reasons::task_run as reasons,
 };
@@ -215,7 +216,7 @@ fn recorded_failure(
     }
     match &record.exit {
         // A step is only skipped because of another one, which is named instead.
-        Exit::Exited { code: 0 } | Exit::Skipped => None,
+        Exit::Exited { code: 0 } | Exit::Skipped | Exit::WhenFalse => None,
         Exit::Exited { .. } if continues(step) => None,
         Exit::Exited { code } => {
             Some((reasons::STEP_FAILED, format!("\"{container}\" exited with code {code}: Error")))
@@ -290,30 +291,62 @@ fn collect(task: &TaskSpec, steps: &[StepView]) -> Result<Vec<TaskRunResult>, In
     }
     task.results
         .iter()
-        .filter_map(|declared| texts.get(declared.name.as_str()).map(|text| typed(declared, text)))
+        .filter_map(|declared| match declared.value.as_ref().and_then(step_result) {
+            Some((step, result)) => lifted(task, steps, declared, &step, &result).map(Ok),
+            None => texts.get(declared.name.as_str()).map(|text| {
+                typed(&declared.name, declared.effective_type(), text)
+                    .map_err(|message| Invalid::new(reasons::VALIDATION_FAILED, message))
+            }),
+        })
+        .collect()
+}
+
+/// The step and the result that a task's result takes its value from.
+fn step_result(value: &ParamValue) -> Option<(String, String)> {
+    let variable = variables(value.as_str()?).into_iter().next()?;
+    match variable.names().as_slice() {
+        ["steps", step, "results", result] => Some(((*step).to_owned(), (*result).to_owned())),
+        _ => None,
+    }
+}
+
+/// A step's result as the task's, with the type that the step gives it.
+fn lifted(
+    task: &TaskSpec,
+    steps: &[StepView],
+    declared: &TaskResult,
+    step: &str,
+    result: &str,
+) -> Option<TaskRunResult> {
+    let at = task.steps.iter().position(|known| known.name == step)?;
+    let results = step_results(&task.steps[at], steps.get(at)?);
+    let found = results.into_iter().find(|found| found.name == result)?;
+    Some(TaskRunResult { name: declared.name.clone(), ..found })
+}
+
+/// The results that a step declares and wrote. One that is not of its declared type is left out, as Tekton does.
+pub fn step_results(step: &Step, view: &StepView) -> Vec<TaskRunResult> {
+    let View::Recorded { record, .. } = &view.state else { return Vec::new() };
+    step.results
+        .iter()
+        .filter_map(|declared| {
+            let written = record.step_results.iter().find(|result| result.name == declared.name)?;
+            typed(&declared.name, declared.effective_type(), &written.value).ok()
+        })
         .collect()
 }
 
 /// Reads a result's text as its declared type.
-fn typed(declared: &TaskResult, text: &str) -> Result<TaskRunResult, Invalid> {
-    let wanted = declared.effective_type();
+fn typed(name: &str, wanted: ParamType, text: &str) -> Result<TaskRunResult, String> {
     let value = match wanted {
-        ParamType::String => ParamValue::String(text.to_owned()),
-        ParamType::Array => ParamValue::Array(read(declared, text)?),
-        ParamType::Object => ParamValue::Object(read(declared, text)?),
+        ParamType::String => Ok(ParamValue::String(text.to_owned())),
+        ParamType::Array => serde_json::from_str(text).map(ParamValue::Array),
+        ParamType::Object => serde_json::from_str(text).map(ParamValue::Object),
     };
-    Ok(TaskRunResult { name: declared.name.clone(), type_: Some(wanted), value })
-}
-
-fn read<T: serde::de::DeserializeOwned>(declared: &TaskResult, text: &str) -> Result<T, Invalid> {
-    serde_json::from_str(text).map_err(|error| {
-        Invalid::new(
-            reasons::VALIDATION_FAILED,
-            format!(
-                "Provided results don't match declared results: `{}` is declared as {} and the step wrote no such JSON: {error}",
-                declared.name,
-                declared.effective_type()
-            ),
+    let value = value.map_err(|error| {
+        format!(
+            "Provided results don't match declared results: `{name}` is declared as {wanted} and the step wrote no such JSON: {error}"
         )
-    })
+    })?;
+    Ok(TaskRunResult { name: name.to_owned(), type_: Some(wanted), value })
 }

@@ -43,6 +43,19 @@ fn compare(
                 compare(case, &format!("{place}.{key}"), value, found, problems);
             }
         }
+        // Single items of a list, by their numbers.
+        (serde_json::Value::Object(expected), serde_json::Value::Array(found)) => {
+            for (at, value) in expected {
+                let found = at.parse().ok().and_then(|at: usize| found.get(at));
+                compare(
+                    case,
+                    &format!("{place}[{at}]"),
+                    value,
+                    found.unwrap_or(&serde_json::Value::Null),
+                    problems,
+                );
+            }
+        }
         (expected, found) if expected == found => {}
         _ => problems.push(format!("{case}{place}: expected {expected}, found {found}")),
     }

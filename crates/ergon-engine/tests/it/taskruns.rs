@@ -1,7 +1,7 @@
 //! Task runs: each case is one observation of a pod and what the decision on it is.
 
 use ergon_api::{Config, Group, TaskRun};
-use ergon_engine::pod::Platform;
+use ergon_engine::pod::{Platform, plan_of};
 use ergon_engine::task::{Observed, PodSeen, pod_name, reconcile};
 use ergon_engine::{Action, Library, Outcome};
 use ergon_wire::{ExitRecord, PodReport, TerminationMessage};
@@ -50,11 +50,16 @@ fn pod_by_names(pod: &Pod) -> Value {
 fn every_case_is_decided_as_it_says() {
     let now = Timestamp::from_second(1_700_000_600).unwrap();
     let platform = Platform { image: "ergon:1".to_owned(), image_volumes: true, report: None };
-    let library = Library::default();
     let mut problems = Vec::new();
     for (file, cases) in crate::cases("taskruns") {
         for case in cases.as_array().unwrap() {
             let name = format!("{file}: {}", case["case"].as_str().unwrap());
+            let mut library = Library::default();
+            for (action, spec) in case["stepActions"].as_object().into_iter().flatten() {
+                let spec =
+                    serde_json::from_value(spec.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+                library.step_actions.insert(action.clone(), spec);
+            }
             let mut run = TaskRun::new(Group::Tekton, "run");
             run.metadata.namespace = Some("default".to_owned());
             run.metadata.uid = Some("uid-run".to_owned());
@@ -120,6 +125,13 @@ fn every_case_is_decided_as_it_says() {
                                 if step.running.is_some() { "running" } else { "waiting" })
                         )).collect::<Vec<_>>(),
                         "results": status.results.iter().map(|result| format!("{}={}", result.name, result.value)).collect::<Vec<_>>(),
+                        "taskSpec": status.task_spec,
+                        "states": status.steps,
+                        "artifacts": status.artifacts,
+                        "plan": decision.actions.iter().find_map(|action| match action {
+                            Action::CreatePod(pod) => Some(plan_of(pod)?.tasks[0].steps.clone()),
+                            _ => None,
+                        }),
                         "created": decision.actions.iter().find_map(|action| match action {
                             Action::CreatePod(pod) => Some(pod_by_names(pod)),
                             _ => None,

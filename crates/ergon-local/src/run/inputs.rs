@@ -27,6 +27,11 @@ pub(super) fn world(options: &RunOptions, folders: &Folders) -> Result<World, Ru
                 task.set_defaults(group, &world.config);
                 world.library.tasks.insert(task.name().to_owned(), Some(task.spec));
             }
+            Object::StepAction(action) => {
+                let mut action = (**action).clone();
+                action.set_defaults(group, &world.config);
+                world.library.step_actions.insert(action.name().to_owned(), Some(action.spec));
+            }
             Object::Pipeline(pipeline) => {
                 let mut pipeline = (**pipeline).clone();
                 pipeline.set_defaults(group, &world.config);

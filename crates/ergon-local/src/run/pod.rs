@@ -168,6 +168,11 @@ impl Carrying {
             Some(MountSource::Bind(path)) => path.clone(),
             _ => return Err(of_pod("the pod has no folder for its agent".to_owned())),
         };
+        if let (Some(plan), Some(MountSource::Bind(steps))) = (plan_of(&self.pod), places.get("ergon-steps"))
+            && let Err(error) = ergon_agent::link_steps(&plan, steps)
+        {
+            tracing::warn!(%error, "the steps' folders cannot be found by their numbers");
+        }
         let mut images = BTreeMap::new();
         for container in wanted(spec) {
             let reference = container.image.clone().unwrap_or_default();

@@ -193,6 +193,7 @@ fn why(exit: &Exit) -> Option<String> {
         Exit::TimedOut => Some("timed out".to_owned()),
         Exit::Cancelled => Some("cancelled".to_owned()),
         Exit::Skipped => Some("skipped".to_owned()),
+        Exit::WhenFalse => Some("skipped: its condition does not hold".to_owned()),
         Exit::NotStarted { message } | Exit::Interrupted { message } => Some(message.clone()),
     }
 }

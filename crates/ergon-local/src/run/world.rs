@@ -150,6 +150,9 @@ impl World {
             Need::Pipeline(name) => {
                 self.library.pipelines.entry(name.clone()).or_insert(None);
             }
+            Need::StepAction(name) => {
+                self.library.step_actions.entry(name.clone()).or_insert(None);
+            }
             Need::Image(_) | Need::Pod(_) => {}
         }
     }

@@ -1,5 +1,6 @@
 //! A directory, a socket and a shim: what every test here starts from.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
@@ -8,7 +9,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use ergon_wire::{
-    Exit, ExitRecord, FromShim, OnError, RunCommand, Script, StepPlan, TerminationMessage, ToShim, paths,
+    Exit, ExitRecord, FromShim, ResultValue, RunCommand, Script, StepPlan, TerminationMessage, ToShim, paths,
     read_frame, write_frame,
 };
 use nix::sys::signal::{Signal, kill};
@@ -67,15 +68,13 @@ impl Place {
         StepPlan {
             container: "step-test".to_owned(),
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
-            script: None,
-            working_dir: None,
-            on_error: OnError::StopAndFail,
-            timeout_ms: None,
             results_dir: self.path("results").to_str().unwrap().to_owned(),
             step_dir: self.path("steps/step-test").to_str().unwrap().to_owned(),
             message_limit: 4096,
             result_limit: 1000,
             grace_ms: 20_000,
+            artifacts_dir: Some(self.path("artifacts").to_str().unwrap().to_owned()),
+            ..Default::default()
         }
     }
 
@@ -96,10 +95,7 @@ impl Place {
         let listener = self.listen();
         let mut talk =
             Talk::greet(&listener, self.shim().env("PLACE", self.directory.path()).spawn().unwrap(), self);
-        talk.tell(&ToShim::Run(Box::new(RunCommand {
-            step,
-            results: vec!["digest".to_owned(), "url".to_owned()],
-        })));
+        talk.run(step, &BTreeMap::new());
         talk
     }
 }
@@ -140,6 +136,12 @@ impl Talk {
 
     pub(crate) fn tell(&mut self, message: &ToShim) {
         write_frame(&mut self.stream, message).unwrap();
+    }
+
+    /// Tells the shim to run a step, and what its references stand for.
+    pub(crate) fn run(&mut self, step: StepPlan, values: &BTreeMap<String, ResultValue>) {
+        let results = vec!["digest".to_owned(), "url".to_owned()];
+        self.tell(&ToShim::Run(Box::new(RunCommand { step, results, values: values.clone() })));
     }
 
     /// The next line that the command prints: the way to know how far it is.
