@@ -7,14 +7,16 @@ mod schema;
 use std::sync::OnceLock;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceColumnDefinition, CustomResourceDefinition, CustomResourceDefinitionNames,
-    CustomResourceDefinitionSpec, CustomResourceDefinitionVersion, CustomResourceSubresourceStatus,
-    CustomResourceSubresources, CustomResourceValidation,
+    CustomResourceColumnDefinition, CustomResourceConversion, CustomResourceDefinition,
+    CustomResourceDefinitionNames, CustomResourceDefinitionSpec, CustomResourceDefinitionVersion,
+    CustomResourceSubresourceStatus, CustomResourceSubresources, CustomResourceValidation,
+    WebhookClientConfig, WebhookConversion,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
+use crate::convert::{self, Root, V1BETA1};
 use crate::{
     CustomRun, CustomRunSpec, CustomRunStatus, Group, Pipeline, PipelineRun, PipelineRunSpec,
     PipelineRunStatus, PipelineSpec, StepAction, StepActionSpec, Task, TaskRun, TaskRunSpec, TaskRunStatus,
@@ -22,8 +24,11 @@ use crate::{
 };
 
 /// The definitions of all kinds in a group, in a stable order.
-pub fn crds(group: Group) -> Vec<CustomResourceDefinition> {
-    kinds().iter().map(|kind| kind.definition(group)).collect()
+///
+/// `conversion` is where the API server has objects converted between versions. Without it, versions whose fields
+/// differ from those of the stored one are not served.
+pub fn crds(group: Group, conversion: Option<&WebhookClientConfig>) -> Vec<CustomResourceDefinition> {
+    kinds().iter().map(|kind| kind.definition(group, conversion)).collect()
 }
 
 /// What a custom resource definition says about a kind, apart from the group.
@@ -34,7 +39,7 @@ pub struct Kind {
     pub plural: &'static str,
     /// The version that both groups serve and store.
     pub version: &'static str,
-    /// Older versions with the same fields, which `tekton.dev` serves as well.
+    /// Older versions, which `tekton.dev` serves as well.
     pub older_versions: &'static [&'static str],
     /// The schema of the whole object: structural, with a description on every field.
     pub schema: Value,
@@ -91,7 +96,11 @@ macro_rules! kind {
             kind: $type::KIND,
             plural: $type::PLURAL,
             version: $type::VERSION,
-            older_versions: if $type::KIND == StepAction::KIND { &["v1alpha1"] } else { &[] },
+            older_versions: match $type::VERSION {
+                "v1" => &[V1BETA1],
+                _ if $type::KIND == StepAction::KIND => &["v1alpha1"],
+                _ => &[],
+            },
             schema: object_schema($type::KIND, $spec, status),
             singular: $type::SINGULAR,
             short_names: $short_names,
@@ -163,7 +172,7 @@ fn rules(kind: &str) -> Option<Value> {
 }
 
 impl Kind {
-    /// The schema as a group serves it. Tekton's objects do not have our additions, and what is written out inside
+    /// The schema of the stored version as a group serves it. Tekton's objects do not have our additions, and what is written out inside
     /// of them is open: there Tekton's webhook, and ours, say what is wrong, and old spellings are let through.
     pub fn schema_in(&self, group: Group) -> Value {
         let mut schema = self.schema.clone();
@@ -175,8 +184,27 @@ impl Kind {
         schema
     }
 
-    /// The custom resource definition in a group.
-    pub fn definition(&self, group: Group) -> CustomResourceDefinition {
+    /// The schema of a version that a group serves.
+    fn schema_of_version(&self, group: Group, version: &str) -> Value {
+        let schema = self.schema_in(group);
+        match Root::of(self.kind) {
+            Some(root) if version != self.version => convert::schema(root, schema),
+            _ => schema,
+        }
+    }
+
+    /// The custom resource definition in a group. See [`crds`].
+    pub fn definition(
+        &self,
+        group: Group,
+        conversion: Option<&WebhookClientConfig>,
+    ) -> CustomResourceDefinition {
+        let versions: Vec<_> = self
+            .versions(group)
+            .filter(|version| *version == self.version || conversion.is_some() || !self.differs())
+            .map(|version| self.definition_version(group, version))
+            .collect();
+        let conversion = conversion.filter(|_| versions.len() > 1);
         let texts = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
         let short_names = (self.short_names)(group);
         let categories: &[&str] = match group {
@@ -206,11 +234,15 @@ impl Kind {
                     categories: texts(categories),
                 },
                 scope: "Namespaced".to_owned(),
-                versions: self
-                    .versions(group)
-                    .map(|version| self.definition_version(group, version))
-                    .collect(),
-                ..CustomResourceDefinitionSpec::default()
+                versions,
+                conversion: conversion.map(|client_config| CustomResourceConversion {
+                    strategy: "Webhook".to_owned(),
+                    webhook: Some(WebhookConversion {
+                        client_config: Some(client_config.clone()),
+                        conversion_review_versions: vec!["v1".to_owned()],
+                    }),
+                }),
+                preserve_unknown_fields: None,
             },
             status: None,
         }
@@ -224,6 +256,11 @@ impl Kind {
         std::iter::once(self.version).chain(older.iter().copied())
     }
 
+    /// Whether the fields of older versions are not those of the stored one.
+    fn differs(&self) -> bool {
+        Root::of(self.kind).is_some()
+    }
+
     fn definition_version(&self, group: Group, version: &str) -> CustomResourceDefinitionVersion {
         CustomResourceDefinitionVersion {
             name: version.to_owned(),
@@ -231,7 +268,7 @@ impl Kind {
             storage: version == self.version,
             additional_printer_columns: self.is_run.then(printer_columns),
             schema: Some(CustomResourceValidation {
-                open_api_v3_schema: serde_json::from_value(self.schema_in(group)).ok(),
+                open_api_v3_schema: serde_json::from_value(self.schema_of_version(group, version)).ok(),
             }),
             subresources: self.is_run.then(|| CustomResourceSubresources {
                 status: Some(CustomResourceSubresourceStatus(json!({}))),
@@ -343,7 +380,10 @@ mod tests {
         let mut problems = Vec::new();
         for kind in kinds() {
             for group in Group::ALL {
-                check(kind.kind, &kind.schema_in(group), false, &mut problems);
+                for version in kind.versions(group) {
+                    let name = format!("{} {version}", kind.kind);
+                    check(&name, &kind.schema_of_version(group, version), false, &mut problems);
+                }
             }
         }
         assert!(problems.is_empty(), "{}", problems.join("\n"));
@@ -352,22 +392,55 @@ mod tests {
     #[test]
     fn definitions_fit_into_the_annotation_of_kubectl_apply() {
         for group in Group::ALL {
-            for definition in crds(group) {
+            for definition in crds(group, Some(&WebhookClientConfig::default())) {
                 let name = definition.metadata.name.clone().unwrap_or_default();
                 let text = serde_json::to_string(&definition).unwrap();
                 assert!(text.len() < 200_000, "{name}: {} bytes", text.len());
-                assert!(
-                    definition.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.is_some(),
-                    "{name}"
-                );
+                for version in &definition.spec.versions {
+                    assert!(version.schema.as_ref().unwrap().open_api_v3_schema.is_some(), "{name}");
+                }
             }
         }
     }
 
     #[test]
     fn our_additions_are_in_our_group_alone() {
-        let has_fuse = |group| serde_json::to_string(&crds(group)).unwrap().contains("\"fuse\"");
+        let has_fuse = |group| serde_json::to_string(&crds(group, None)).unwrap().contains("\"fuse\"");
         assert!(has_fuse(Group::Ergon));
         assert!(!has_fuse(Group::Tekton));
+    }
+
+    #[test]
+    fn older_versions_are_served_where_somebody_converts() {
+        let names = |conversion: Option<&WebhookClientConfig>| -> Vec<String> {
+            let name = |definition: CustomResourceDefinition| {
+                let versions: Vec<_> =
+                    definition.spec.versions.iter().map(|version| version.name.clone()).collect();
+                let strategy = definition.spec.conversion.map(|conversion| conversion.strategy);
+                format!(
+                    "{} {} {}",
+                    definition.spec.names.kind,
+                    versions.join("+"),
+                    strategy.unwrap_or_default()
+                )
+            };
+            crds(Group::Tekton, conversion).into_iter().map(name).collect()
+        };
+        assert_eq!(
+            names(Some(&WebhookClientConfig::default())),
+            [
+                "Task v1+v1beta1 Webhook",
+                "Pipeline v1+v1beta1 Webhook",
+                "TaskRun v1+v1beta1 Webhook",
+                "PipelineRun v1+v1beta1 Webhook",
+                "StepAction v1beta1+v1alpha1 Webhook",
+                "CustomRun v1beta1 "
+            ]
+        );
+        assert_eq!(names(None)[..2], ["Task v1 ", "Pipeline v1 "]);
+        assert_eq!(names(None)[4], "StepAction v1beta1+v1alpha1 ");
+        for definition in crds(Group::Ergon, Some(&WebhookClientConfig::default())) {
+            assert_eq!((definition.spec.versions.len(), definition.spec.conversion), (1, None));
+        }
     }
 }

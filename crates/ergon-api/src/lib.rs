@@ -5,6 +5,7 @@
 
 mod condition;
 pub mod config;
+pub mod convert;
 pub mod crd;
 mod custom_run;
 pub mod defaults;

@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use crate::source::{Diagnostic, SourceMap};
 use crate::validate::Validate;
-use crate::{Config, CustomRun, Group, Pipeline, PipelineRun, StepAction, Task, TaskRun, suggest, yaml};
+use crate::{
+    Config, CustomRun, Group, Pipeline, PipelineRun, StepAction, Task, TaskRun, convert, suggest, yaml,
+};
 
 /// An object above this size cannot be stored by a cluster: 1.5 MiB, the limit of etcd.
 const MAX_OBJECT_BYTES: usize = 3 << 19;
@@ -15,7 +17,7 @@ const MAX_OBJECT_BYTES: usize = 3 << 19;
 /// Reads all objects of a YAML or JSON file, in order. `file` names it in messages and is not opened.
 ///
 /// Fields that do not exist are errors, as with the API server's strict validation. All problems that can be seen at
-/// once are returned. This does not say whether the objects make sense: see [`Document::check`].
+/// once are returned. Objects of `tekton.dev/v1beta1` are read as what they are in `v1`. This does not say whether the objects make sense: see [`Document::check`].
 ///
 /// # Errors
 /// Diagnostics with line and column, sorted by place.
@@ -163,7 +165,7 @@ fn items_of(value: Value, source: SourceMap) -> Vec<(Value, SourceMap)> {
     }
 }
 
-fn decode(value: Value, source: SourceMap, problems: &mut Vec<Diagnostic>) -> Option<Document> {
+fn decode(mut value: Value, mut source: SourceMap, problems: &mut Vec<Diagnostic>) -> Option<Document> {
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
     if !value.is_object() {
@@ -186,6 +188,12 @@ fn decode(value: Value, source: SourceMap, problems: &mut Vec<Diagnostic>) -> Op
             Some("move large texts into images or ConfigMaps".to_owned()),
         ));
         return None;
+    }
+    if let Some(root) = convert::older(&value) {
+        for leftover in convert::to_v1(&mut value) {
+            problems.push(source.diagnose(&leftover.path, leftover.message, Some(leftover.help)));
+        }
+        source.is_older(root);
     }
     let object = match Group::of(&api_version) {
         Some(group) => match kind.as_str() {

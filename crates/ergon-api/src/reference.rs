@@ -105,7 +105,7 @@ mod tests {
     fn a_page_names_every_field_with_its_type() {
         let page = markdown(kinds().iter().find(|kind| kind.kind == "Pipeline").unwrap());
         for line in [
-            "Served as `ergon.dev/v1`, `tekton.dev/v1`.",
+            "Served as `ergon.dev/v1`, `tekton.dev/v1`, `tekton.dev/v1beta1`.",
             "## spec.tasks[]",
             "| `taskSpec` | the spec of a [Task](task.md) |",
             "| `timeout` | duration | How long one attempt may take",

@@ -1,8 +1,11 @@
 //! Where things stand in a file, and how to say that something is wrong there.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
+
+use crate::convert::{self, Root};
 
 /// A place in a file. Both numbers start at 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +23,8 @@ pub struct Position {
 pub struct SourceMap {
     file: String,
     places: BTreeMap<String, Place>,
+    /// For a document in an older version: its kind. It is asked about by the paths of today.
+    older: Option<Root>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +36,7 @@ struct Place {
 impl SourceMap {
     /// A map that knows only the file.
     pub fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), places: BTreeMap::new() }
+        Self { file: file.to_owned(), places: BTreeMap::new(), older: None }
     }
 
     /// The file that the document was read from, as it was named by the caller.
@@ -48,7 +53,7 @@ impl SourceMap {
     /// Where the field's value starts. When the path is not in the file, the nearest field that contains it.
     pub fn value(&self, path: &str) -> Position {
         let mut place = self.nearest(path);
-        if !self.places.contains_key(path) {
+        if !self.contains(path) {
             place.value = place.key;
         }
         place.value
@@ -56,7 +61,7 @@ impl SourceMap {
 
     /// True when the path itself is in the file.
     pub fn contains(&self, path: &str) -> bool {
-        self.places.contains_key(path)
+        self.places.contains_key(self.written(path).as_ref())
     }
 
     /// A diagnostic about a field.
@@ -66,7 +71,7 @@ impl SourceMap {
             file: self.file.clone(),
             line,
             column,
-            path: path.to_owned(),
+            path: self.written(path).into_owned(),
             message: message.into(),
             help,
         }
@@ -76,6 +81,18 @@ impl SourceMap {
     pub fn diagnose_value(&self, path: &str, message: impl Into<String>, help: Option<String>) -> Diagnostic {
         let Position { line, column } = self.value(path);
         Diagnostic { line, column, ..self.diagnose(path, message, help) }
+    }
+
+    /// From now on, paths are those of the `v1` form of the document, which is a `v1beta1` one.
+    pub(crate) fn is_older(&mut self, root: Root) {
+        self.older = Some(root);
+    }
+
+    fn written<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        match self.older {
+            Some(root) => Cow::Owned(convert::as_written(root, path)),
+            None => Cow::Borrowed(path),
+        }
     }
 
     pub(crate) fn insert(&mut self, path: String, key: Position, value: Position) {
@@ -97,11 +114,12 @@ impl SourceMap {
                 }
             })
             .collect();
-        Self { file: self.file.clone(), places }
+        Self { file: self.file.clone(), places, older: self.older }
     }
 
     fn nearest(&self, path: &str) -> Place {
-        let mut path = path;
+        let written = self.written(path);
+        let mut path = written.as_ref();
         loop {
             if let Some(place) = self.places.get(path) {
                 return *place;

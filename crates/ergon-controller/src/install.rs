@@ -7,7 +7,7 @@ mod webhooks;
 mod workload;
 
 pub use apply::{InstallError, Step, apply, definitions, uninstall};
-pub use webhooks::{CONFIGURATION, Target, configurations};
+pub use webhooks::{CONFIGURATION, Target, configurations, conversion};
 
 use ergon_api::Group;
 use kube::core::DynamicObject;
@@ -63,14 +63,15 @@ impl Default for InstallOptions {
 /// All objects, in the order in which they must be there. Pure: the same options always give the same objects.
 pub fn manifests(options: &InstallOptions) -> Vec<DynamicObject> {
     let mut objects = vec![namespace(options)];
+    let target = Target::Service { namespace: options.namespace.clone() };
+    let conversion = conversion(&target, None).filter(|_| options.webhooks);
     for group in &options.groups {
-        objects.extend(ergon_api::crds(*group).iter().map(|crd| json!(crd)));
+        objects.extend(ergon_api::crds(*group, conversion.as_ref()).iter().map(|crd| json!(crd)));
     }
     objects.extend(settings::objects(&options.tekton_namespace));
     objects.extend(rbac::objects(options));
     objects.extend(workload::objects(options));
     if options.webhooks {
-        let target = Target::Service { namespace: options.namespace.clone() };
         let (groups, namespace) = (&options.groups, &options.namespace);
         objects.extend(configurations(groups, namespace, &options.tekton_namespace, &target, None));
     }

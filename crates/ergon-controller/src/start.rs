@@ -28,7 +28,7 @@ use crate::reports::identity::Identities;
 use crate::serve::Connections;
 use crate::shell::Shell;
 use crate::signals::{Signals, Told};
-use crate::{admission, serve, settings, trust, watch};
+use crate::{admission, convert, serve, settings, trust, watch};
 
 /// How often the certificate's age is looked at.
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_hours(1);
@@ -252,6 +252,7 @@ async fn serve_tls(
     }
     if !args.no_webhooks {
         router = router.merge(admission::router(Arc::clone(&shell.metrics), Arc::clone(&shell.settings)));
+        router = router.merge(convert::router(Arc::clone(&shell.metrics)));
     }
     let served = Arc::new(Served::new(&material)?);
     let listener = listen(args.tls_port).await?;
@@ -266,7 +267,7 @@ async fn serve_tls(
                     .await
                     .map_err(StartError::Register)?;
             }
-            None => trust::keep(&shell.client, &trusted),
+            None => trust::keep(&shell.client, &args.groups, &trusted),
         }
     }
     tokio::spawn(keep_certificate(args.clone(), Arc::clone(shell), served, material, authority));

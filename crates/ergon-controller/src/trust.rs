@@ -1,5 +1,9 @@
 //! Telling the API server which authority signed our webhooks' certificate.
 
+mod definitions;
+
+pub use definitions::converted;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -41,13 +45,17 @@ impl Configuration for ValidatingWebhookConfiguration {
     }
 }
 
-/// Keeps the authority in both configurations, whenever they or it change. In the background, until the process ends.
-pub fn keep(client: &Client, authority: &watch::Receiver<Arc<str>>) {
+/// Keeps the authority in both configurations and in the definitions, whenever they or it change. In the background,
+/// until the process ends.
+pub fn keep(client: &Client, groups: &[Group], authority: &watch::Receiver<Arc<str>>) {
+    for name in converted(groups) {
+        tokio::spawn(definitions::keep(client.clone(), name, authority.clone()));
+    }
     tokio::spawn(keep_one::<MutatingWebhookConfiguration>(client.clone(), authority.clone()));
     tokio::spawn(keep_one::<ValidatingWebhookConfiguration>(client.clone(), authority.clone()));
 }
 
-/// Writes both configurations for a controller outside of the cluster.
+/// Writes both configurations, and where objects are converted, for a controller outside of the cluster.
 pub async fn register(
     client: &Client,
     groups: &[Group],
@@ -63,6 +71,9 @@ pub async fn register(
         let resource = ApiResource::from_gvk_with_plural(&gvk, &format!("{}s", kind.to_lowercase()));
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
         api.patch(CONFIGURATION, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&object)).await?;
+    }
+    for name in converted(groups) {
+        definitions::register(client, &name, &target, authority).await?;
     }
     info!(url, "registered the webhooks");
     Ok(())

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use ergon_api::{Group, crd, crds, reference};
+use serde_json::json;
 
 /// Folders that hold nothing but made files, so that a file of a kind that is gone is found.
 const FOLDERS: [&str; 3] = ["crds/ergon", "crds/tekton", "docs/reference"];
@@ -43,8 +44,12 @@ pub(crate) fn run(check: bool) -> Result<()> {
 
 fn make() -> Result<BTreeMap<PathBuf, String>> {
     let mut files = BTreeMap::new();
+    // As `ergon install` without options has it; the controller adds the authority.
+    let conversion = serde_json::from_value(json!({"service": {
+        "name": "ergon-controller", "namespace": "ergon-system", "path": "/convert", "port": 9443}}))
+    .context("the address of the conversion webhook")?;
     for (group, folder) in [(Group::Ergon, "crds/ergon"), (Group::Tekton, "crds/tekton")] {
-        for definition in crds(group) {
+        for definition in crds(group, Some(&conversion)) {
             let yaml = serde_saphyr::to_string(&definition).context("cannot write a definition as YAML")?;
             let text = format!("# Made by `cargo run -p xtask -- codegen`. Do not edit.\n{yaml}");
             files.insert(Path::new(folder).join(format!("{}.yaml", definition.spec.names.plural)), text);

@@ -24,7 +24,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn data(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn data(folder: &str) -> Vec<PathBuf> {
     let found = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder));
     assert!(!found.is_empty(), "no manifests in {folder}");
     found

@@ -11,7 +11,11 @@ use serde_json::{Value, json};
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Request {
     pub uid: String,
+    /// What the object is here.
     pub kind: Kind,
+    /// What the user sent, which may be an older version.
+    #[serde(rename = "requestKind")]
+    pub sent: Kind,
     pub operation: String,
     pub object: Value,
     pub old_object: Value,
@@ -24,6 +28,7 @@ pub(super) struct Request {
 #[serde(default)]
 pub(super) struct Kind {
     pub group: String,
+    pub version: String,
     #[serde(rename = "kind")]
     pub name: String,
 }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use ergon_api::config::{ConfigName, Problem};
 use ergon_api::{
-    Config, CustomRun, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, Validate, manifest,
+    Config, CustomRun, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, Validate, convert,
+    manifest,
     validate::{pipeline_run_update, summary, task_run_update},
 };
 use ergon_engine::graph::Graph;
@@ -49,6 +50,7 @@ pub(super) fn validate(request: &Request, config: &Config) -> Answer {
         CustomRun::KIND => read(request, |run: &CustomRun| problems(run, config, None)),
         _ => Ok(Vec::new()),
     };
+    let outcome = outcome.map(|problems| [older_problems(request), problems].concat());
     match outcome {
         Ok(problems) if problems.is_empty() => Answer::Allowed,
         Ok(problems) => Answer::Refused(bounded(&problems)),
@@ -71,6 +73,15 @@ fn settings(request: &Request) -> Answer {
     } else {
         Answer::Warned(told)
     }
+}
+
+/// What cannot be used of a new object in an older version.
+fn older_problems(request: &Request) -> Vec<String> {
+    if request.operation != "CREATE" || request.sent.version != convert::V1BETA1 {
+        return Vec::new();
+    }
+    let refusals = convert::refusals(&request.object);
+    refusals.into_iter().map(|field| format!("{} ({})", field.message, field.help)).collect()
 }
 
 fn too_large(request: &Request) -> Option<String> {
@@ -171,6 +182,23 @@ mod tests {
         let review = json!({"request": {"uid": "1", "operation": operation, "object": object, "oldObject": old,
             "kind": {"group": "ergon.dev", "version": "v1", "kind": kind}}});
         validate(&Request::read(review.to_string().as_bytes()).expect("a review"), &Config::default())
+    }
+
+    #[test]
+    fn what_only_an_older_version_has_is_refused_in_new_objects_of_it() {
+        let object = json!({"apiVersion": "tekton.dev/v1", "kind": "Task",
+            "metadata": {"name": "t", "annotations": {"tekton.dev/v1beta1Resources": "{\"inputs\":[]}"}},
+            "spec": {"steps": [{"image": "i"}]}});
+        let answer = |version: &str| {
+            let kind = |version: &str| json!({"group": "tekton.dev", "version": version, "kind": "Task"});
+            let review = json!({"request": {"uid": "1", "operation": "CREATE", "object": object,
+                "kind": kind("v1"), "requestKind": kind(version)}});
+            validate(&Request::read(review.to_string().as_bytes()).expect("a review"), &Config::default())
+        };
+        let message = "must not set the field(s): spec.resources \
+            (PipelineResources are gone: use params, results and workspaces)";
+        assert_eq!(answer("v1beta1"), Answer::Refused(message.to_owned()));
+        assert_eq!(answer("v1"), Answer::Allowed);
     }
 
     fn step() -> Value {

@@ -12,8 +12,10 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
+use serde_json::json;
 
 use super::{CONFIGURATION, InstallOptions, NAME, manifests};
+use crate::trust::converted;
 
 /// Who owns the fields that an install sets.
 const FIELD_MANAGER: &str = "ergon-install";
@@ -86,6 +88,11 @@ pub async fn apply(
         wait("the webhooks are trusted", await_condition(api, CONFIGURATION, mutating_is_trusted)).await?;
         let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
         wait("the webhooks are trusted", await_condition(api, CONFIGURATION, validating_is_trusted)).await?;
+        for name in converted(&options.groups) {
+            let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+            let what = format!("the conversion of `{name}` is trusted");
+            wait(&what, await_condition(api, &name, conversion_is_trusted)).await?;
+        }
     }
     Ok(())
 }
@@ -102,6 +109,7 @@ pub async fn definitions(
         refuse_foreign(client, &definition.name_any()).await?;
     }
     for definition in &definitions {
+        forget_address(client, &definition.name_any()).await?;
         apply_one(client, definition, &mut told).await?;
     }
     told(Step::Waiting { what: "the API server serves the new kinds".to_owned() });
@@ -195,6 +203,28 @@ async fn refuse_foreign(client: &Client, name: &str) -> Result<(), InstallError>
     }
 }
 
+/// A controller outside of the cluster may have put its own address into a definition, beside which none of a Service
+/// is allowed.
+async fn forget_address(client: &Client, name: &str) -> Result<(), InstallError> {
+    let failed = |verb, error| InstallError::Api {
+        verb,
+        kind: "CustomResourceDefinition".to_owned(),
+        name: name.to_owned(),
+        source: Box::new(error),
+    };
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let found = api.get_opt(name).await.map_err(|error| failed("read", error))?;
+    let webhook = found.and_then(|found| found.spec.conversion?.webhook?.client_config?.url);
+    if webhook.is_some() {
+        let none = json!({"spec": {"conversion": {"strategy": "None", "webhook": null}}});
+        let params = PatchParams::default();
+        api.patch_metadata(name, &params, &Patch::Merge(&none))
+            .await
+            .map_err(|error| failed("patch", error))?;
+    }
+    Ok(())
+}
+
 /// Whether a definition is ours; none where there is no such definition.
 async fn is_ours(client: &Client, name: &str) -> Result<Option<bool>, InstallError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
@@ -257,6 +287,12 @@ fn validating_is_trusted(hooks: Option<&ValidatingWebhookConfiguration>) -> bool
     hooks.is_some_and(|hooks| {
         hooks.webhooks.iter().flatten().all(|hook| hook.client_config.ca_bundle.is_some())
     })
+}
+
+fn conversion_is_trusted(definition: Option<&CustomResourceDefinition>) -> bool {
+    let conversion = definition.and_then(|definition| definition.spec.conversion.as_ref());
+    let client = conversion.and_then(|conversion| conversion.webhook.as_ref()?.client_config.as_ref());
+    client.is_some_and(|client| client.ca_bundle.is_some())
 }
 
 fn is_definition(object: &DynamicObject) -> bool {

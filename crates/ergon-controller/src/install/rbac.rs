@@ -6,6 +6,7 @@ use super::settings::resolvers_namespace;
 use super::{CONFIGURATION, InstallOptions, NAME, labels, with_labels};
 use crate::certificate::SECRET;
 use crate::lease::LEASE;
+use crate::trust::converted;
 
 pub(super) fn objects(options: &InstallOptions) -> Vec<Value> {
     let namespace = &options.namespace;
@@ -16,7 +17,7 @@ pub(super) fn objects(options: &InstallOptions) -> Vec<Value> {
     let namespaced = json!({"name": NAME, "namespace": namespace, "labels": labels()});
     let mut objects = vec![
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": namespaced}),
-        json!({"apiVersion": api_version, "kind": "ClusterRole", "metadata": meta, "rules": controller(&groups)}),
+        json!({"apiVersion": api_version, "kind": "ClusterRole", "metadata": meta, "rules": with_definitions(controller(&groups), &converted(&options.groups))}),
     ];
     objects.extend(aggregated(&api_version, &groups));
     objects.extend([
@@ -57,6 +58,16 @@ fn controller(groups: &[&str]) -> Value {
             "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
             "resourceNames": [CONFIGURATION], "verbs": ["get", "list", "watch", "update"]},
     ])
+}
+
+/// The controller tells the API server whom to trust when objects are converted.
+fn with_definitions(mut rules: Value, converted: &[String]) -> Value {
+    // No names would mean all.
+    if let Some(rules) = rules.as_array_mut().filter(|_| !converted.is_empty()) {
+        rules.push(json!({"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"],
+            "resourceNames": converted, "verbs": ["get", "list", "watch", "patch"]}));
+    }
+    rules
 }
 
 fn own_namespace() -> Value {

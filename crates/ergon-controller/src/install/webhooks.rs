@@ -4,9 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ergon_api::Group;
 use ergon_api::config::ConfigName;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::WebhookClientConfig;
 use serde_json::{Value, json};
 
 use super::{NAME, TLS_PORT, labels};
+use crate::convert;
 
 /// The name of both configurations.
 pub const CONFIGURATION: &str = "ergon-controller";
@@ -36,6 +38,12 @@ impl Target {
     }
 }
 
+/// What the kinds' definitions say about conversion between versions. `authority` is PEM.
+pub fn conversion(target: &Target, authority: Option<&str>) -> Option<WebhookClientConfig> {
+    // Only what was made here: it has the right fields.
+    serde_json::from_value(target.client_config(convert::PATH, authority)).ok()
+}
+
 /// Both configurations. `authority` is PEM.
 pub fn configurations(
     groups: &[Group],
@@ -50,15 +58,22 @@ pub fn configurations(
         "name": "not-the-controller",
         "expression": format!("request.userInfo.username != 'system:serviceaccount:{namespace}:{NAME}'"),
     }]);
+    let rule = |version: &str, resources: Value| {
+        json!({
+            "apiGroups": names, "apiVersions": [version], "operations": ["CREATE", "UPDATE"],
+            "resources": resources, "scope": "Namespaced",
+        })
+    };
     let webhook = |path: &str| {
         json!({
             "name": format!("{}.webhook.ergon.dev", path.trim_start_matches('/')),
             "clientConfig": target.client_config(path, authority),
-            "rules": [{
-                "apiGroups": names, "apiVersions": ["v1", "v1beta1"], "operations": ["CREATE", "UPDATE"],
-                "resources": ["tasks", "pipelines", "taskruns", "pipelineruns", "stepactions", "customruns"],
-                "scope": "Namespaced",
-            }],
+            "rules": [
+                rule("v1", json!(["tasks", "pipelines", "taskruns", "pipelineruns"])),
+                rule("v1beta1", json!(["stepactions", "customruns"])),
+            ],
+            // Objects in older versions come here in the stored one.
+            "matchPolicy": "Equivalent",
             "matchConditions": not_ours,
             "admissionReviewVersions": ["v1"],
             "sideEffects": "None",
