@@ -9,6 +9,8 @@ use crate::{
     PropertySpec, StepAction, StepResult, Task, TaskRef, TaskResult, TaskRun, TaskSpec, TimeoutFields,
 };
 
+/// Values of labels are limited to this.
+const LONGEST_LABEL: usize = 63;
 /// The label that says whose run this is.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 
@@ -83,6 +85,9 @@ impl SetDefaults for TaskRun {
         let spec = &mut self.spec;
         if let Some(task_ref) = &mut spec.task_ref {
             task_kind(task_ref);
+            if task_ref.resolver.is_none() {
+                definition(&mut self.metadata, group, "task", task_ref.name.as_deref());
+            }
         }
         if let Some(task) = &mut spec.task_spec {
             task.set_defaults(group, config);
@@ -98,6 +103,16 @@ impl SetDefaults for PipelineRun {
         let spec = &mut self.spec;
         if let Some(pipeline) = &mut spec.pipeline_spec {
             pipeline.set_defaults(group, config);
+            // Runs that are made from one template are of one pipeline.
+            let generated = self.metadata.generate_name.clone();
+            let name = generated.as_deref().map(|name| name.trim_end_matches(['-', '.', '_']));
+            let name = name.filter(|name| !name.is_empty()).or(self.metadata.name.as_deref());
+            let name = name.map(str::to_owned);
+            definition(&mut self.metadata, group, "pipeline", name.as_deref());
+        } else if let Some(reference) = &spec.pipeline_ref
+            && reference.resolver.is_none()
+        {
+            definition(&mut self.metadata, group, "pipeline", reference.name.as_deref());
         }
         let timeouts = spec.timeouts.get_or_insert_with(TimeoutFields::default);
         timeouts.pipeline.get_or_insert(config.defaults.timeout);
@@ -125,6 +140,14 @@ fn managed_by(metadata: &mut ObjectMeta, group: Group, config: &Config) {
 /// The value of [`MANAGED_BY_LABEL`] of runs.
 fn managed_by_value(group: Group, config: &Config) -> &str {
     config.defaults.managed_by_label_value.as_deref().unwrap_or(group.managed_by())
+}
+
+/// The label that says what is run: tools select by it. What is too long for a label is left out.
+fn definition(metadata: &mut ObjectMeta, group: Group, kind: &str, name: Option<&str>) {
+    if let Some(name) = name.filter(|name| !name.is_empty() && name.len() <= LONGEST_LABEL) {
+        let labels = metadata.labels.get_or_insert_default();
+        labels.entry(group.label(kind)).or_insert_with(|| name.to_owned());
+    }
 }
 
 /// A reference is to a `Task` unless it says otherwise.
@@ -170,7 +193,8 @@ mod tests {
             serde_json::to_value(&run).unwrap(),
             json!({
                 "apiVersion": "tekton.dev/v1", "kind": "TaskRun",
-                "metadata": {"name": "x", "labels": {"app.kubernetes.io/managed-by": "tekton-pipelines"}},
+                "metadata": {"name": "x", "labels": {
+                    "app.kubernetes.io/managed-by": "tekton-pipelines", "tekton.dev/task": "t"}},
                 "spec": {"taskRef": {"name": "t", "kind": "Task"}, "timeout": "1h0m0s", "serviceAccountName": "default"}
             })
         );
@@ -187,6 +211,27 @@ mod tests {
         assert_eq!(run.spec.timeouts.unwrap().pipeline, Some(crate::Duration::ZERO));
         assert_eq!(run.spec.task_run_template.unwrap().service_account_name.as_deref(), Some("bot"));
         assert_eq!(run.metadata.labels.unwrap()[MANAGED_BY_LABEL], "me");
+    }
+
+    #[test]
+    fn a_pipeline_run_is_labelled_with_what_it_runs() {
+        for (metadata, spec, expected) in [
+            (json!({"name": "r"}), json!({"pipelineRef": {"name": "p"}}), Some("p")),
+            (json!({"name": "r"}), json!({"pipelineSpec": {}}), Some("r")),
+            (json!({"generateName": "r-"}), json!({"pipelineSpec": {}}), Some("r")),
+            (
+                json!({"name": "r", "labels": {"tekton.dev/pipeline": "q"}}),
+                json!({"pipelineSpec": {}}),
+                Some("q"),
+            ),
+            (json!({"name": "r"}), json!({"pipelineRef": {"resolver": "git"}}), None),
+        ] {
+            let mut run: PipelineRun =
+                serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
+            run.set_defaults(Group::Tekton, &Config::default());
+            let labels = run.metadata.labels.unwrap();
+            assert_eq!(labels.get("tekton.dev/pipeline").map(String::as_str), expected, "{spec}");
+        }
     }
 
     #[test]

@@ -131,7 +131,11 @@ impl Document {
     /// What is wrong with the object, at the places where it stands. Empty when it is valid, and for objects of
     /// others.
     pub fn check(&self) -> Vec<Diagnostic> {
-        let config = &Config::default();
+        self.check_with(&Config::default())
+    }
+
+    /// [`Self::check`] where the installation's settings are known.
+    pub fn check_with(&self, config: &Config) -> Vec<Diagnostic> {
         let errors = match &self.object {
             Object::Task(object) => object.validate(config),
             Object::Pipeline(object) => object.validate(config),

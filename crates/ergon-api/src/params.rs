@@ -85,7 +85,7 @@ pub struct PropertySpec {
 }
 
 /// Sets a parameter.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Param {
     /// The name of the declared parameter.
@@ -107,7 +107,7 @@ impl Param {
 /// Decoding follows Tekton: a list of texts and a map from text to text are what they look like, `null` is the empty
 /// text, and everything else is the text of its JSON (`5` is `"5"`, `[1, 2]` is `"[1,2]"`). A type that does not fit the
 /// declaration is found later, where the declaration is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ParamValue {
     /// A text.
     String(String),

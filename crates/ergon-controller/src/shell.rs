@@ -4,6 +4,7 @@
 mod against_a_fake;
 mod hold;
 mod lookup;
+mod metadata;
 mod perform;
 mod pipeline_run;
 mod refusal;

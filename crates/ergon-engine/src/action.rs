@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::{PipelineSpec, StepActionSpec, TaskRun, TaskRunSpecStatus, TaskSpec};
+use ergon_api::{Pipeline, StepActionSpec, Task, TaskRun, TaskRunSpecStatus};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use serde::Serialize;
+
+use crate::remote::{Answer, Request};
 
 /// What a reconcile comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,11 @@ pub enum Action {
         started: bool,
     },
     CreateClaim(Box<PersistentVolumeClaim>),
+    /// Adds labels and annotations to the run that was reconciled. Always the first action.
+    AddMetadata {
+        labels: BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+    },
     Emit(Event),
 }
 
@@ -70,6 +77,8 @@ pub enum Need {
     Pipeline(String),
     /// The StepAction of this name in the run's namespace.
     StepAction(String),
+    /// What a resolver answers.
+    Remote(Request),
     /// Command and arguments that an image brings, for steps that name none.
     Image(String),
     /// Whether the pod is really gone: the cache does not have it, which may only mean that it lags.
@@ -80,11 +89,13 @@ pub enum Need {
 #[derive(Debug, Clone, Default)]
 pub struct Library {
     /// By name; none: there is no such Task.
-    pub tasks: BTreeMap<String, Option<TaskSpec>>,
+    pub tasks: BTreeMap<String, Option<Task>>,
     /// By name; none: there is no such Pipeline.
-    pub pipelines: BTreeMap<String, Option<PipelineSpec>>,
+    pub pipelines: BTreeMap<String, Option<Pipeline>>,
     /// By name; none: there is no such StepAction.
     pub step_actions: BTreeMap<String, Option<StepActionSpec>>,
+    /// What resolvers were asked, and how far they are.
+    pub remote: BTreeMap<Request, Answer>,
     /// By reference; or why the image's configuration cannot be had.
     pub images: BTreeMap<String, Result<ImageConfig, String>>,
 }

@@ -9,9 +9,11 @@ pub mod graph;
 pub mod labels;
 pub mod name;
 pub mod pod;
+pub mod remote;
 pub mod run;
 pub mod task;
 
 mod action;
+mod definitions;
 
 pub use action::{Action, Decision, Event, EventKind, ImageConfig, Library, Need, Outcome};

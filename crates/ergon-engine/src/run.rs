@@ -3,6 +3,7 @@
 mod children;
 mod claims;
 mod conclude;
+mod find;
 mod matrix;
 mod prepare;
 mod reconcile;

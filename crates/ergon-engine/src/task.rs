@@ -9,6 +9,7 @@ pub mod unserved;
 pub mod verdict;
 
 mod attempt;
+mod find;
 mod reconcile;
 mod refused;
 mod status;

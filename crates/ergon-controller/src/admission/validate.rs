@@ -37,9 +37,8 @@ pub(super) fn validate(request: &Request, config: &Config) -> Answer {
             read(request, |pipeline: &Pipeline| problems(pipeline, config, pipeline_problems(&pipeline.spec)))
         }
         TaskRun::KIND => read(request, |run: &TaskRun| {
-            let unserved = unserved::task_run(run).map(message);
             let frozen = old(request).map(|old: TaskRun| summary(&task_run_update(&old, run)));
-            problems(run, config, unserved.into_iter().chain(frozen))
+            problems(run, config, frozen)
         }),
         PipelineRun::KIND => read(request, |run: &PipelineRun| {
             let spec = run.spec.pipeline_spec.as_ref().map(pipeline_problems).unwrap_or_default();
@@ -232,7 +231,6 @@ mod tests {
             ("Task", json!({"steps": [{"name": "a", "image": "i", "ref": {"name": "s"}}]}), "spec.steps[0]"),
             ("Task", json!({"steps": "none"}), "cannot be read"),
             ("TaskRun", json!({}), "taskRef"),
-            ("TaskRun", json!({"taskRef": {"resolver": "git"}}), "spec.taskRef.resolver"),
             ("Pipeline", cycle.clone(), "a -> b -> a"),
             ("PipelineRun", json!({"pipelineSpec": cycle}), "a -> b -> a"),
             ("Pipeline", json!({"tasks": [task("a", &["nowhere"])]}), "nowhere"),

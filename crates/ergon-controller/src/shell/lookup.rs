@@ -1,6 +1,7 @@
 //! Finding out what the engine asks for.
 
 use ergon_api::{Group, Pipeline, StepAction, Task};
+use ergon_engine::remote::{Answer, Failure, Request};
 use ergon_engine::{Library, Need};
 use futures::future::try_join_all;
 use kube::{Api, Resource};
@@ -13,6 +14,7 @@ enum Found {
     Task(String, Option<Task>),
     Pipeline(String, Option<Pipeline>),
     StepAction(String, Option<StepAction>),
+    Remote(Request, Answer),
     Image(String, Result<ergon_engine::ImageConfig, String>),
     /// Looked up elsewhere.
     Nothing,
@@ -33,10 +35,13 @@ impl Shell {
         for found in found {
             match found {
                 Found::Task(name, task) => {
-                    library.tasks.insert(name, task.map(|task| task.spec));
+                    library.tasks.insert(name, task);
                 }
                 Found::Pipeline(name, pipeline) => {
-                    library.pipelines.insert(name, pipeline.map(|pipeline| pipeline.spec));
+                    library.pipelines.insert(name, pipeline);
+                }
+                Found::Remote(request, answer) => {
+                    library.remote.insert(request, answer);
                 }
                 Found::StepAction(name, action) => {
                     library.step_actions.insert(name, action.map(|action| action.spec));
@@ -58,6 +63,10 @@ impl Shell {
             }
             Need::StepAction(name) => {
                 Found::StepAction(name.clone(), self.read(key, StepAction::KIND, name).await?)
+            }
+            Need::Remote(request) => {
+                let failure = Failure::NotFetched(format!("there is no resolver `{}`", request.resolver));
+                Found::Remote(request.clone(), Answer::Failed(failure))
             }
             Need::Image(image) => Found::Image(image.clone(), self.images.config(image).await),
             Need::Pod(_) => Found::Nothing,

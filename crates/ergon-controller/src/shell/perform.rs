@@ -74,6 +74,8 @@ impl Shell {
             Action::EndPod { name, uid, started } => {
                 self.end_pod(key, &name, &uid, started).await.map(|()| Performed::All)
             }
+            // Done before all others: see `Shell::add_metadata`.
+            Action::AddMetadata { .. } => Ok(Performed::All),
             Action::Emit(event) => {
                 self.events.emit(run.object_ref(&key.group), event);
                 Ok(Performed::All)
@@ -240,11 +242,11 @@ impl Shell {
     }
 }
 
-fn creation() -> PostParams {
+pub(super) fn creation() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() }
 }
 
-fn patching() -> PatchParams {
+pub(super) fn patching() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() }
 }
 
@@ -268,7 +270,7 @@ fn gone_is_fine(verb: &'static str, kind: &'static str, name: &str, error: kube:
     }
 }
 
-fn refused<K: Resource>(
+pub(super) fn refused<K: Resource>(
     run: &K,
     kind: &'static str,
     name: &str,

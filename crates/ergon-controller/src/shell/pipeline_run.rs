@@ -1,11 +1,14 @@
 //! One pass over a PipelineRun.
 
+use std::sync::Arc;
+
 use ergon_api::{PipelineRun, TaskRun};
 use ergon_engine::run::{self, Observed};
 use ergon_engine::{Event, EventKind, Library, Outcome};
 use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
 
+use super::metadata::Added;
 use super::perform::Performed;
 use super::status::Written;
 use super::{Error, Key, ROUNDS, Shell, is_ours};
@@ -47,6 +50,17 @@ impl Shell {
                     continue;
                 }
             };
+            let cache = &runs.pipeline_runs;
+            let run = match self.add_metadata(key, cache, &*run, &decision.actions).await? {
+                Added::Nothing => Arc::clone(&run),
+                Added::Now(run) => run,
+                Added::Refused(message) => {
+                    let decision = run::child_refused(&observed, &message, Timestamp::now());
+                    self.perform(key, &*run, decision.actions).await?;
+                    self.write_status(key, cache, &*run, run.status.as_ref(), &decision.status).await?;
+                    return Ok(None);
+                }
+            };
             let (status, wake_at) = match self.perform(key, &*run, decision.actions).await? {
                 Performed::OverQuota(message) => {
                     let event = Event { kind: EventKind::Warning, reason: OVER_QUOTA.to_owned(), message };
@@ -60,7 +74,6 @@ impl Shell {
                 }
                 Performed::All | Performed::PodIsThere(_) => (decision.status, decision.wake_at),
             };
-            let cache = &runs.pipeline_runs;
             let written = match self.write_status(key, cache, &*run, run.status.as_ref(), &status).await? {
                 Written::Now(written) => written,
                 Written::Later(at) => return Ok(wake_at.into_iter().chain([at]).min()),

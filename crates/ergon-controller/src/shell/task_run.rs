@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Resource, ResourceExt};
 
+use super::metadata::Added;
 use super::perform::Performed;
 use super::status::Written;
 use super::{Error, Key, ROUNDS, Shell, is_ours};
@@ -76,6 +77,16 @@ impl Shell {
                     self.look_up(key, &asked, &mut library).await?;
                     needs = asked;
                     continue;
+                }
+            };
+            let cache = &self.runs(key.group).task_runs;
+            let run = match self.add_metadata(key, cache, &*run, &decision.actions).await? {
+                Added::Nothing => Arc::clone(&run),
+                Added::Now(run) => run,
+                Added::Refused(message) => {
+                    let status = task::pod_refused(&run, &message, Timestamp::now());
+                    self.write_task_run(key, &run, &status).await?;
+                    return Ok(None);
                 }
             };
             match self.perform(key, &*run, decision.actions).await? {

@@ -174,7 +174,7 @@ pub(crate) fn claim<Run: Resource<DynamicType = Group>>(
 
 fn metadata(input: &PodInput<'_>, claim_labels: BTreeMap<String, String>) -> ObjectMeta {
     let run = input.run;
-    let mut labels = labels::task_run(input.group, run, &task_name(run));
+    let mut labels = labels::task_run(input.group, run, &task_name(input.group, run));
     labels.insert(POD_LABEL.to_owned(), PLAN_VERSION.to_string());
     labels.extend(claim_labels);
     ObjectMeta {

@@ -89,7 +89,11 @@ impl Making<'_> {
         child.metadata = self.metadata(task, own, name, leg);
         child.spec = TaskRunSpec {
             params,
-            task_ref: task.task_ref.clone(),
+            task_ref: task
+                .task_ref
+                .as_ref()
+                .map(|reference| expand_object(reference, self.scope))
+                .transpose()?,
             task_spec,
             service_account_name: own
                 .and_then(|own| own.service_account_name.clone())
@@ -128,7 +132,8 @@ impl Making<'_> {
             child_labels.extend(metadata.labels.clone());
             annotations.extend(metadata.annotations.clone());
         }
-        child_labels.insert(group.label("pipeline"), self.prepared.pipeline_name.clone());
+        child_labels
+            .insert(group.label("pipeline"), labels::pipeline_of(group, run, &self.prepared.pipeline_name));
         child_labels.insert(group.label("pipelineRun"), run.name().to_owned());
         child_labels.insert(group.label("pipelineRunUID"), run.uid().to_owned());
         child_labels.insert(group.label("pipelineTask"), task.name.clone());

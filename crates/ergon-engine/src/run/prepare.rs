@@ -8,10 +8,10 @@ use ergon_api::{
 };
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
-use super::{Observed, claims, matrix};
-use crate::action::Need;
+use super::{claims, matrix};
 use crate::expr::{Scope, expand_object, json_references};
 use crate::graph::Graph;
+use crate::labels;
 use crate::task::Invalid;
 use crate::task::inputs::{param_scope, resolve_params};
 
@@ -28,46 +28,12 @@ pub(super) struct Prepared {
     pub claims: Vec<PersistentVolumeClaim>,
 }
 
-/// The spec as the user wrote it: the run's own, or the Pipeline's.
-pub(super) fn find_pipeline(observed: &Observed<'_>) -> Result<Result<PipelineSpec, Need>, Invalid> {
-    let run = observed.run;
-    if let Some(spec) = &run.spec.pipeline_spec {
-        return Ok(Ok(spec.clone()));
-    }
-    let reference = run.spec.pipeline_ref.as_ref();
-    if reference.is_some_and(|reference| reference.resolver.is_some()) {
-        return Err(Invalid::new(
-            reasons::COULDNT_GET_PIPELINE,
-            "spec.pipelineRef.resolver: remote Pipelines are not served yet; apply the Pipeline and name it",
-        ));
-    }
-    let name = reference.and_then(|reference| reference.name.clone()).ok_or_else(|| {
-        Invalid::new(
-            reasons::COULDNT_GET_PIPELINE,
-            "the run names no pipeline: set `spec.pipelineRef.name` or `spec.pipelineSpec`",
-        )
-    })?;
-    match observed.library.pipelines.get(&name) {
-        None => Ok(Err(Need::Pipeline(name))),
-        Some(Some(spec)) => Ok(Ok(spec.clone())),
-        Some(None) => Err(Invalid::new(
-            reasons::COULDNT_GET_PIPELINE,
-            format!(
-                "Error retrieving pipeline for pipelinerun {}/{}: pipelines.{} \"{name}\" not found",
-                run.namespace(),
-                run.name(),
-                observed.group.name()
-            ),
-        )),
-    }
-}
-
 /// Puts the run's values in their places.
 ///
 /// # Errors
 /// What the user must mend, with the condition's reason.
 pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Result<Prepared, Invalid> {
-    let pipeline_name = pipeline_name(run);
+    let pipeline_name = pipeline_name(group, run);
     let graph = graph(spec)?;
     let values = resolve_params(&format!("pipeline {pipeline_name}"), &spec.params, &run.spec.params)?;
     let (workspaces, claims) = claims::bind(group, run);
@@ -103,7 +69,7 @@ pub(super) fn resume(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Re
     let (workspaces, claims) = claims::bind(group, run);
     Ok(Prepared {
         run_name: run.name().to_owned(),
-        pipeline_name: pipeline_name(run),
+        pipeline_name: pipeline_name(group, run),
         graph: graph(spec)?,
         spec: spec.clone(),
         workspaces,
@@ -116,13 +82,14 @@ fn graph(spec: &PipelineSpec) -> Result<Graph, Invalid> {
         .map_err(|error| Invalid::new(reasons::INVALID_GRAPH, format!("the pipeline is no graph: {error}")))
 }
 
-/// The Pipeline's name: the reference's, or the run's own where the spec is embedded.
-pub(super) fn pipeline_name(run: &PipelineRun) -> String {
-    run.spec
-        .pipeline_ref
-        .as_ref()
-        .and_then(|reference| reference.name.clone())
-        .unwrap_or_else(|| run.name().to_owned())
+/// The Pipeline's name: the reference's, the fetched one's, or the run's own where the spec is embedded.
+pub(super) fn pipeline_name(group: Group, run: &PipelineRun) -> String {
+    let Some(reference) = &run.spec.pipeline_ref else { return run.name().to_owned() };
+    match &reference.name {
+        Some(name) if reference.resolver.is_none() => name.clone(),
+        // Its label is set as soon as the Pipeline is there.
+        _ => labels::pipeline_of(group, run, run.name()),
+    }
 }
 
 fn scope(

@@ -8,10 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::children::{self, Making};
 use super::conclude::{self, Progress};
+use super::find::{self, Found, Seen};
 use super::prepare::{self, Prepared};
 use super::skip::{self, Skip};
 use super::state::{self, States, TaskState};
-use super::{Observed, matrix, results, validate};
+use super::validate::{self, Checked};
+use super::{Observed, matrix, results};
 use crate::action::{Action, Decision, EventKind, Outcome};
 use crate::expr::Scope;
 use crate::task::Invalid;
@@ -36,36 +38,64 @@ pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<PipelineRun
         let message = format!("PipelineRun \"{}\" failed to finish within \"{limit}\"", run.name());
         return end(observed, old, reasons::TIMED_OUT, &message, "has timed out", now);
     }
-    let prepared = match prepared(observed, &old) {
-        Ok(Ok(prepared)) => prepared,
-        Ok(Err(need)) => return Outcome::Needs(vec![need]),
-        Err(invalid) => return fail(observed, old, &invalid, now),
+    // The spec in the status is carried out once it is there, so that a later edit changes nothing.
+    let advanced = match &old.pipeline_spec {
+        Some(spec) => prepare::resume(observed.group, run, spec)
+            .and_then(|prepared| advance(observed, &old, &prepared, &clock, now)),
+        None => match find::pipeline(observed) {
+            Ok(Seen::Found(found)) => return begin(observed, old, &found, &clock, now),
+            Ok(Seen::Need(need)) => return Outcome::Needs(vec![need]),
+            Ok(Seen::Waiting) => return resolving(observed, old, reasons::RESOLVING_PIPELINE_REF, now),
+            Err(invalid) => Err(invalid),
+        },
     };
-    if old.start_time.is_none() {
-        match validate::check(observed, &prepared) {
-            Ok(needs) if needs.is_empty() => {}
-            Ok(needs) => return Outcome::Needs(needs),
-            Err(invalid) => return fail(observed, old, &invalid, now),
-        }
-    }
-    match advance(observed, &old, &prepared, &clock, now) {
+    match advanced {
         Ok(decision) => Outcome::Decided(Box::new(decision)),
         Err(invalid) => fail(observed, old, &invalid, now),
     }
 }
 
-/// The spec to carry out: the one in the status once it is there, so that a later edit changes nothing.
-fn prepared(
+/// The first pass with the Pipeline at hand: all of it is checked before anything starts.
+fn begin(
     observed: &Observed<'_>,
-    old: &PipelineRunStatus,
-) -> Result<Result<Prepared, crate::action::Need>, Invalid> {
-    if let Some(spec) = &old.pipeline_spec {
-        return prepare::resume(observed.group, observed.run, spec).map(Ok);
+    old: PipelineRunStatus,
+    found: &Found,
+    clock: &Clock,
+    now: Timestamp,
+) -> Outcome<PipelineRunStatus> {
+    let (run, adding) = found.given_to(observed.group, observed.run);
+    let observed = &Observed { run: &run, ..*observed };
+    let advanced = prepare::prepare(observed.group, &run, &found.spec).and_then(|prepared| {
+        Ok(match validate::check(observed, &prepared)? {
+            Checked::Needs(needs) => Err(Outcome::Needs(needs)),
+            Checked::Waiting => Err(resolving(observed, old.clone(), reasons::RESOLVING_TASK_REF, now)),
+            Checked::Fine => Ok(advance(observed, &old, &prepared, clock, now)?),
+        })
+    });
+    match advanced {
+        Ok(Ok(mut decision)) => {
+            decision.actions.splice(0..0, adding);
+            found.source_into(&mut decision.status);
+            Outcome::Decided(Box::new(decision))
+        }
+        Ok(Err(outcome)) => outcome,
+        Err(invalid) => fail(observed, old, &invalid, now),
     }
-    match prepare::find_pipeline(observed)? {
-        Ok(spec) => prepare::prepare(observed.group, observed.run, &spec).map(Ok),
-        Err(need) => Ok(Err(need)),
-    }
+}
+
+/// A resolver is fetching the Pipeline, or a Task of it.
+fn resolving(
+    observed: &Observed<'_>,
+    old: PipelineRunStatus,
+    reason: &str,
+    now: Timestamp,
+) -> Outcome<PipelineRunStatus> {
+    let run = observed.run;
+    let message = format!("PipelineRun {}/{} awaiting remote resource", run.namespace(), run.name());
+    let mut status = conclude::unknown(old, reason, &message, now);
+    status.start_time.get_or_insert(Time(now));
+    let wake_at = Clock::new(run, &status, observed.config, now).wake_at(run, &status);
+    decided(Vec::new(), status, wake_at)
 }
 
 /// Starts what may start, ends what must end, and writes down where the run stands.
@@ -77,7 +107,7 @@ fn advance(
     now: Timestamp,
 ) -> Result<Decision<PipelineRunStatus>, Invalid> {
     let mut pass = Pass::new(observed, prepared);
-    if old.start_time.is_none() {
+    if old.pipeline_spec.is_none() {
         let claims = prepared.claims.iter().cloned();
         pass.actions.extend(claims.map(|claim| Action::CreateClaim(Box::new(claim))));
         pass.actions.push(conclude::event(EventKind::Normal, reasons::STARTED, ""));

@@ -4,6 +4,7 @@ use ergon_api::variables::variables;
 use ergon_api::{PipelineTask, TaskSpec, reasons::pipeline_run as reasons};
 
 use super::Observed;
+use super::find::{self, TaskSeen};
 use super::prepare::Prepared;
 use crate::action::Need;
 use crate::graph::result_references;
@@ -14,59 +15,44 @@ use crate::task::{Invalid, unserved};
 ///
 /// # Errors
 /// What the user must mend, with the place.
-pub(super) fn check(observed: &Observed<'_>, prepared: &Prepared) -> Result<Vec<Need>, Invalid> {
+pub(super) fn check(observed: &Observed<'_>, prepared: &Prepared) -> Result<Checked, Invalid> {
     let refused =
         unserved::pipeline(&prepared.spec).or_else(|| unserved::fuse(observed.run.spec.fuse, "spec.fuse"));
     if let Some(invalid) = refused {
         return Err(Invalid::new(reasons::FAILED_VALIDATION, invalid.message));
     }
     let mut needs = Vec::new();
+    let mut waiting = false;
     for task in prepared.spec.all_tasks() {
-        match spec_of(observed, task)? {
-            Found::Spec(spec) => check_task(task, spec)?,
-            Found::Needed(need) => needs.push(need),
+        match find::task(observed, task)? {
+            TaskSeen::Spec(spec) => check_task(task, spec)?,
+            TaskSeen::Need(need) => needs.push(need),
+            TaskSeen::Waiting => waiting = true,
+            TaskSeen::Later => {}
         }
     }
     needs.sort_unstable();
     needs.dedup();
     if !needs.is_empty() {
-        return Ok(needs);
+        return Ok(Checked::Needs(needs));
+    }
+    if waiting {
+        return Ok(Checked::Waiting);
     }
     for task in prepared.spec.all_tasks() {
         check_conditions(prepared, task)?;
         check_results(observed, prepared, task)?;
     }
-    Ok(needs)
+    Ok(Checked::Fine)
 }
 
-enum Found<'a> {
-    Spec(&'a TaskSpec),
-    Needed(Need),
-}
-
-fn spec_of<'a>(observed: &Observed<'a>, task: &'a PipelineTask) -> Result<Found<'a>, Invalid> {
-    if let Some(embedded) = &task.task_spec {
-        return Ok(Found::Spec(&embedded.task));
-    }
-    let name = task.task_ref.as_ref().and_then(|reference| reference.name.clone()).ok_or_else(|| {
-        Invalid::new(
-            reasons::FAILED_VALIDATION,
-            format!("task `{}` names no Task: set `taskRef.name` or `taskSpec`", task.name),
-        )
-    })?;
-    match observed.library.tasks.get(&name) {
-        None => Ok(Found::Needed(Need::Task(name))),
-        Some(Some(spec)) => Ok(Found::Spec(spec)),
-        Some(None) => Err(Invalid::new(
-            reasons::COULDNT_GET_TASK,
-            format!(
-                "Pipeline can't be Run; it contains Tasks that don't exist: Couldn't retrieve Task \"{name}\" of pipeline task `{}`: tasks.{} \"{name}\" not found in namespace \"{}\"",
-                task.name,
-                observed.group.name(),
-                observed.run.namespace()
-            ),
-        )),
-    }
+/// What the checks came to, where they found no mistake.
+pub(super) enum Checked {
+    Fine,
+    /// These must be looked up first.
+    Needs(Vec<Need>),
+    /// Resolvers are fetching Tasks.
+    Waiting,
 }
 
 /// Parameters and workspaces that the Task needs and the pipeline task does not give.
@@ -144,7 +130,7 @@ fn check_results(observed: &Observed<'_>, prepared: &Prepared, task: &PipelineTa
                 ),
             ));
         };
-        if let Found::Spec(spec) = spec_of(observed, producer)?
+        if let TaskSeen::Spec(spec) = find::task(observed, producer)?
             && !spec.results.iter().any(|declared| declared.name == result)
         {
             return Err(Invalid::new(

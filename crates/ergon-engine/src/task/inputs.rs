@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Scope, expand_object};
+use crate::labels;
 use crate::task::paths::{self, step_container};
 use crate::task::step_actions;
 
@@ -218,7 +219,7 @@ type Bindings = BTreeMap<String, WorkspaceBinding>;
 
 /// All that the task may refer to; the same without its parameters; and its workspaces.
 fn scopes(group: Group, run: &TaskRun, task: &TaskSpec) -> Result<(Scope, Scope, Bindings), Invalid> {
-    let what = format!("task {}", task_name(run));
+    let what = format!("task {}", task_name(group, run));
     let values = resolve_params(&what, &task.params, &run.spec.params).map_err(|invalid| Invalid {
         // A task run has one reason for all of these but the enum.
         reason: match invalid.reason {
@@ -297,13 +298,11 @@ fn scope(
     workspaces: &BTreeMap<String, WorkspaceBinding>,
 ) -> Scope {
     let mut scope = Scope::default();
+    name_run(&mut scope, run);
     let mut text = |path: &[&str], value: String| {
         scope.set(path, ParamValue::String(value));
     };
-    text(&["context", "taskRun", "name"], run.name().to_owned());
-    text(&["context", "taskRun", "namespace"], run.namespace().to_owned());
-    text(&["context", "taskRun", "uid"], run.uid().to_owned());
-    text(&["context", "task", "name"], task_name(run));
+    text(&["context", "task", "name"], task_name(group, run));
     text(&["artifacts", "path"], format!("{}/{PROVENANCE}", paths::artifacts(group)));
     for result in &task.results {
         text(&["results", &result.name, "path"], format!("{}/{}", paths::results(group), result.name));
@@ -329,13 +328,32 @@ fn scope(
     scope
 }
 
-/// The Task's name: the reference's, or the run's own where the spec is embedded.
-pub fn task_name(run: &TaskRun) -> String {
-    run.spec
-        .task_ref
-        .as_ref()
-        .and_then(|reference| reference.name.clone())
-        .unwrap_or_else(|| run.name().to_owned())
+/// The Task's name: the reference's, the fetched one's, or the run's own where the spec is embedded.
+pub fn task_name(group: Group, run: &TaskRun) -> String {
+    let Some(reference) = &run.spec.task_ref else { return run.name().to_owned() };
+    match &reference.name {
+        Some(name) if reference.resolver.is_none() => name.clone(),
+        // Its label is set as soon as the Task is there.
+        _ => labels::definition(group, &run.metadata, "task").unwrap_or_else(|| run.name().to_owned()),
+    }
+}
+
+/// What the parameters of a resolver may refer to: the run's own parameters and its name, and the defaults of the Task,
+/// which is not known yet while it is fetched itself.
+pub(super) fn reference_scope(run: &TaskRun, declared: &[ParamSpec]) -> Scope {
+    let defaults = declared.iter().filter_map(|spec| Some((spec.name.clone(), spec.default.clone()?)));
+    let given = run.spec.params.iter().map(|param| (param.name.clone(), param.value.clone()));
+    let values = defaults.chain(given).collect();
+    let mut scope = param_scope(&values);
+    name_run(&mut scope, run);
+    scope
+}
+
+fn name_run(scope: &mut Scope, run: &TaskRun) {
+    scope
+        .set(&["context", "taskRun", "name"], run.name())
+        .set(&["context", "taskRun", "namespace"], run.namespace())
+        .set(&["context", "taskRun", "uid"], run.uid());
 }
 
 /// Names in backticks, for a message; "none" where there are none.

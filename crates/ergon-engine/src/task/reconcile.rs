@@ -8,11 +8,12 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube_core::ResourceExt as _;
 
+use super::find::{self, Found, Seen};
 use super::inputs::{self, Invalid, Resolved};
 use super::step_actions::Actions;
 use super::steps::{self, StepView, View};
 use super::verdict::{self, Verdict};
-use super::{Observed, PodSeen, attempt, status, unserved};
+use super::{Observed, PodSeen, attempt, status};
 use crate::action::{Action, Decision, Event, EventKind, Need, Outcome};
 use crate::labels;
 use crate::pod::{self, PodInput};
@@ -47,9 +48,10 @@ pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStat
         let message = format!("TaskRun \"{}\" failed to finish within \"{limit}\"", run.name());
         return end(observed, old, reasons::TIMED_OUT, &message, now);
     }
-    let resolved = match find_resolved(observed, &old) {
-        Ok(Ok(resolved)) => resolved,
-        Ok(Err(needs)) => return Outcome::Needs(needs),
+    let (found, resolved) = match find_resolved(observed, &old) {
+        Ok(Ready::Now(found, resolved)) => (found, resolved),
+        Ok(Ready::Needs(needs)) => return Outcome::Needs(needs),
+        Ok(Ready::Waiting(reason, what)) => return resolving(observed, old, reason, what, now),
         Err(invalid) => return fail(old, &invalid, now),
     };
     let task = &resolved.spec;
@@ -75,63 +77,59 @@ pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStat
                 }
             }
         }
-        (_, None) => create(observed, old, &resolved, now),
+        (_, None) => create(observed, old, &found, &resolved, now),
     }
+}
+
+/// What there is to run.
+enum Ready {
+    Now(Found, Box<Resolved>),
+    Needs(Vec<Need>),
+    /// A resolver is at it: the reason, and what it fetches.
+    Waiting(&'static str, &'static str),
 }
 
 /// The spec to run with its references replaced: the one in the status once it is there, so that a later edit of the
 /// Task changes nothing.
-fn find_resolved(
-    observed: &Observed<'_>,
-    old: &TaskRunStatus,
-) -> Result<Result<Resolved, Vec<Need>>, Invalid> {
+fn find_resolved(observed: &Observed<'_>, old: &TaskRunStatus) -> Result<Ready, Invalid> {
     let group = observed.group;
-    let mut run = observed.run.clone();
+    let found = match find::task(observed, old)? {
+        Seen::Found(found) => found,
+        Seen::Need(need) => return Ok(Ready::Needs(vec![need])),
+        Seen::Waiting => return Ok(Ready::Waiting(reasons::RESOLVING_TASK_REF, "resource")),
+    };
+    let mut run = found.given_to(group, observed.run).0.into_owned();
     let base = observed.config.defaults.pod_template.as_ref();
     run.spec.pod_template = PodTemplate::merged(run.spec.pod_template.as_ref(), base);
-    let run = &run;
-    if let Some(spec) = &old.task_spec {
-        return inputs::resolved(group, run, spec).map(Ok);
+    if old.task_spec.is_some() {
+        let resolved = inputs::resolved(group, &run, &found.spec)?;
+        return Ok(Ready::Now(found, Box::new(resolved)));
     }
-    let task = match find_task(observed)? {
-        Ok(task) => task,
-        Err(need) => return Ok(Err(vec![need])),
-    };
-    if let Some(invalid) = unserved::task_run(run) {
-        return Err(invalid);
-    }
-    let actions = Actions::of(group, run, &task, observed.library)?;
+    let actions = Actions::of(group, &run, &found.spec, observed.library)?;
     if !actions.wanted.is_empty() {
-        return Ok(Err(actions.wanted));
+        return Ok(Ready::Needs(actions.wanted));
     }
-    inputs::resolve(group, run, &task, &actions.found).map(Ok)
+    if actions.is_waiting {
+        return Ok(Ready::Waiting(reasons::RESOLVING_STEP_ACTION_REF, "StepAction"));
+    }
+    let resolved = inputs::resolve(group, &run, &found.spec, &actions.found)?;
+    Ok(Ready::Now(found, Box::new(resolved)))
 }
 
-/// The task as it was written.
-fn find_task(observed: &Observed<'_>) -> Result<Result<TaskSpec, Need>, Invalid> {
-    if let Some(spec) = &observed.run.spec.task_spec {
-        return Ok(Ok(spec.clone()));
-    }
-    let name = observed.run.spec.task_ref.as_ref().and_then(|reference| reference.name.clone()).ok_or_else(
-        || {
-            Invalid::new(
-                reasons::VALIDATION_FAILED,
-                "the run names no task: set `spec.taskRef.name` or `spec.taskSpec`",
-            )
-        },
-    )?;
-    match observed.library.tasks.get(&name) {
-        None => Ok(Err(Need::Task(name))),
-        Some(Some(spec)) => Ok(Ok(spec.clone())),
-        Some(None) => Err(Invalid::new(
-            reasons::RESOLUTION_FAILED,
-            format!(
-                "failed to get task: tasks.{} \"{name}\" not found in namespace \"{}\"",
-                observed.group.name(),
-                observed.run.namespace()
-            ),
-        )),
-    }
+/// A resolver is fetching the Task, or a StepAction of it.
+fn resolving(
+    observed: &Observed<'_>,
+    old: TaskRunStatus,
+    reason: &str,
+    what: &str,
+    now: Timestamp,
+) -> Outcome<TaskRunStatus> {
+    let run = observed.run;
+    let message = format!("TaskRun {}/{} awaiting remote {what}", run.namespace(), run.name());
+    let mut status = status::with_condition(old, ConditionStatus::Unknown, reason, &message, now);
+    status.start_time.get_or_insert(Time(now));
+    let wake_at = deadline(run, &status, observed.config);
+    decided(Vec::new(), status, wake_at)
 }
 
 /// A pod of the right name that belongs to somebody else is never ours to read or to end.
@@ -153,10 +151,12 @@ fn owned(run: &TaskRun, pod: &Pod) -> Result<(), Invalid> {
 fn create(
     observed: &Observed<'_>,
     old: TaskRunStatus,
+    found: &Found,
     task: &Resolved,
     now: Timestamp,
 ) -> Outcome<TaskRunStatus> {
-    let run = observed.run;
+    let (run, adding) = found.given_to(observed.group, observed.run);
+    let run = &run;
     let resolved = match task.for_attempt(attempt::number(run)) {
         Ok(resolved) => resolved,
         Err(invalid) => return fail(old, &invalid, now),
@@ -188,11 +188,10 @@ fn create(
             return fail(old, &invalid, now);
         }
     };
-    let mut actions: Vec<Action> =
-        claims.into_iter().map(|claim| Action::CreateClaim(Box::new(claim))).collect();
+    let mut actions: Vec<Action> = adding.into_iter().collect();
+    actions.extend(claims.into_iter().map(|claim| Action::CreateClaim(Box::new(claim))));
     actions.push(Action::CreatePod(Box::new(pod)));
-    let first = old.conditions.is_empty();
-    if first {
+    if old.task_spec.is_none() && old.retries_status.is_empty() {
         actions.push(event(EventKind::Normal, reasons::STARTED, ""));
     }
     let mut status = status::with_condition(
@@ -205,6 +204,7 @@ fn create(
     status.start_time.get_or_insert(Time(now));
     status.pod_name = Some(name);
     status.task_spec.get_or_insert_with(|| task.spec.clone());
+    found.source_into(&mut status);
     let wake_at = deadline(run, &status, observed.config);
     decided(actions, status, wake_at)
 }

@@ -8,9 +8,10 @@ use ergon_api::{
     reasons::task_run as reasons,
 };
 
-use super::inputs::{Invalid, list, resolve_params};
+use super::inputs::{Invalid, list, reference_scope, resolve_params};
 use crate::Library;
 use crate::action::Need;
+use crate::definitions;
 use crate::expr::{Scope, expand_object, expand_value};
 
 /// What is known of the StepAction that a step refers to.
@@ -18,6 +19,8 @@ pub enum Lookup<'a> {
     Found(&'a StepActionSpec),
     /// To be looked up first.
     Wanted(Need),
+    /// A resolver is at it.
+    Waiting,
 }
 
 /// Finds the StepAction of a reference.
@@ -28,10 +31,15 @@ pub fn look_up<'a>(
     group: Group,
     run: &TaskRun,
     reference: &StepRef,
+    scope: &Scope,
     library: &'a Library,
 ) -> Result<Lookup<'a>, String> {
-    if reference.resolver.is_some() {
-        return Err("remote StepActions are not served yet: set `ref.name`".to_owned());
+    match definitions::step_action(library, reference, scope) {
+        None => {}
+        Some(definitions::Lookup::Found(found)) => return Ok(Lookup::Found(&found.object.spec)),
+        Some(definitions::Lookup::Need(need)) => return Ok(Lookup::Wanted(need)),
+        Some(definitions::Lookup::Failed(_, failure)) => return Err(failure.to_string()),
+        Some(_) => return Ok(Lookup::Waiting),
     }
     let Some(name) = reference.name.as_deref().filter(|name| !name.is_empty()) else {
         return Err("the reference names no StepAction: set `ref.name`".to_owned());
@@ -52,6 +60,8 @@ pub fn look_up<'a>(
 pub struct Actions<'a> {
     pub found: BTreeMap<usize, &'a StepActionSpec>,
     pub wanted: Vec<Need>,
+    /// Resolvers are fetching some of them.
+    pub is_waiting: bool,
 }
 
 impl<'a> Actions<'a> {
@@ -62,15 +72,17 @@ impl<'a> Actions<'a> {
     pub fn of(group: Group, run: &TaskRun, task: &TaskSpec, library: &'a Library) -> Result<Self, Invalid> {
         let mut actions = Self::default();
         let mut wanted = BTreeSet::new();
+        let scope = reference_scope(run, &task.params);
         for (at, step) in task.steps.iter().enumerate() {
             let Some(reference) = &step.ref_ else { continue };
-            match look_up(group, run, reference, library) {
+            match look_up(group, run, reference, &scope, library) {
                 Ok(Lookup::Found(action)) => {
                     actions.found.insert(at, action);
                 }
                 Ok(Lookup::Wanted(need)) => {
                     wanted.insert(need);
                 }
+                Ok(Lookup::Waiting) => actions.is_waiting = true,
                 Err(message) => return Err(failed(step, at, &message)),
             }
         }

@@ -1,30 +1,17 @@
 //! Fields of Tekton's API that are read but not carried out yet. Each is refused by name: nothing is ignored silently.
 
-use ergon_api::{Fuse, PipelineSpec, PipelineTask, TaskRun, reasons::task_run as reasons};
+use ergon_api::{Fuse, PipelineSpec, PipelineTask, reasons::task_run as reasons};
 
 use super::inputs::Invalid;
-
-/// What a task run asks for that is not served.
-pub fn task_run(run: &TaskRun) -> Option<Invalid> {
-    let spec = &run.spec;
-    let resolver = spec.task_ref.as_ref().is_some_and(|reference| reference.resolver.is_some());
-    first([(resolver, "spec.taskRef.resolver", "remote Tasks")])
-}
 
 /// What a pipeline's spec asks for that is not served.
 pub fn pipeline(spec: &PipelineSpec) -> Option<Invalid> {
     let tasks = |list: &'static str, tasks: &[PipelineTask]| {
         tasks.iter().enumerate().find_map(|(at, task)| {
             let field = |name: &str| format!("spec.{list}[{at}].{name}");
-            let reference = task.task_ref.as_ref();
             first([
                 (task.pipeline_ref.is_some(), field("pipelineRef"), "pipelines in pipelines"),
                 (task.pipeline_spec.is_some(), field("pipelineSpec"), "pipelines in pipelines"),
-                (
-                    reference.is_some_and(|task| task.resolver.is_some()),
-                    field("taskRef.resolver"),
-                    "remote Tasks",
-                ),
                 (task.is_custom_task(), field("taskRef"), "custom tasks"),
                 (
                     matches!(task.fuse, Some(Fuse::Pod | Fuse::Container)),

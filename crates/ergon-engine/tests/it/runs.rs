@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::{Condition, ConditionStatus, Config, Group, PipelineRun, TaskRun, TaskRunSpecStatus};
+use ergon_api::{
+    Condition, ConditionStatus, Config, Group, Pipeline, PipelineRun, Task, TaskRun, TaskRunSpecStatus,
+};
 use ergon_engine::run::{Observed, reconcile};
 use ergon_engine::{Action, Library, Need, Outcome};
 use jiff::{SignedDuration, Timestamp};
@@ -73,14 +75,21 @@ impl World {
         match need {
             Need::Task(name) => {
                 let spec = serde_json::from_value(self.specs["tasks"][name].clone()).ok();
+                let task = spec.map(|spec| Task { spec, ..Task::new(self.run.group(), name) });
                 assert!(
-                    self.library.tasks.insert(name.clone(), spec).is_none(),
+                    self.library.tasks.insert(name.clone(), task).is_none(),
                     "{name} was asked for twice"
                 );
             }
             Need::Pipeline(name) => {
                 let spec = serde_json::from_value(self.specs["pipelines"][name].clone()).ok();
-                assert!(self.library.pipelines.insert(name.clone(), spec).is_none());
+                let pipeline = spec.map(|spec| Pipeline { spec, ..Pipeline::new(self.run.group(), name) });
+                assert!(self.library.pipelines.insert(name.clone(), pipeline).is_none());
+            }
+            Need::Remote(request) => {
+                self.log.push(crate::remote::told(request));
+                let answer = crate::remote::answer(&self.specs["remote"], request);
+                assert!(self.library.remote.insert(request.clone(), answer).is_none());
             }
             other => panic!("a pipeline run has no need for {other:?}"),
         }
@@ -108,6 +117,10 @@ impl World {
             }
             Action::CreateClaim(claim) => {
                 self.log.push(format!("claim {}", claim.metadata.name.as_deref().unwrap_or_default()));
+            }
+            Action::AddMetadata { labels, annotations } => {
+                self.run.metadata.labels.get_or_insert_default().extend(labels);
+                self.run.metadata.annotations.get_or_insert_default().extend(annotations);
             }
             Action::Emit(event) => self.log.push(format!("event {}", event.reason)),
             other => panic!("not an action of a pipeline run: {other:?}"),
@@ -179,6 +192,10 @@ fn every_case_ends_as_it_says() {
                     world.outcomes[task] = outcome.clone();
                 }
             }
+            if event["remote"].is_object() {
+                json_patch::merge(&mut world.specs["remote"], &event["remote"]);
+                world.library.remote.clear();
+            }
             world.settle();
         }
         let status = world.run.status.clone().unwrap();
@@ -193,6 +210,8 @@ fn every_case_ends_as_it_says() {
         let children: Vec<&str> = status.child_references.iter().map(|child| child.name.as_str()).collect();
         let found = json!({
             "status": condition.status, "reason": condition.reason(), "message": condition.message(),
+            "labels": world.run.metadata.labels, "annotations": world.run.metadata.annotations,
+            "provenance": status.provenance,
             "skipped": skipped, "results": results, "children": children, "log": world.log,
             "done": world.run.is_done(),
         });

@@ -25,7 +25,7 @@ pub(super) fn world(options: &RunOptions, folders: &Folders) -> Result<World, Ru
             Object::Task(task) => {
                 let mut task = (**task).clone();
                 task.set_defaults(group, &world.config);
-                world.library.tasks.insert(task.name().to_owned(), Some(task.spec));
+                world.library.tasks.insert(task.name().to_owned(), Some(task));
             }
             Object::StepAction(action) => {
                 let mut action = (**action).clone();
@@ -35,7 +35,7 @@ pub(super) fn world(options: &RunOptions, folders: &Folders) -> Result<World, Ru
             Object::Pipeline(pipeline) => {
                 let mut pipeline = (**pipeline).clone();
                 pipeline.set_defaults(group, &world.config);
-                world.library.pipelines.insert(pipeline.name().to_owned(), Some(pipeline.spec));
+                world.library.pipelines.insert(pipeline.name().to_owned(), Some(pipeline));
             }
             _ => {}
         }

@@ -40,11 +40,11 @@ impl Teller {
     pub fn begin(&self, world: &World) {
         let (run, tasks) = if let Some(run) = &world.pipeline_run {
             let named = run.spec.pipeline_ref.as_ref().and_then(|reference| reference.name.as_ref());
-            let spec = run
-                .spec
-                .pipeline_spec
-                .clone()
-                .or_else(|| named.and_then(|name| world.library.pipelines.get(name).cloned().flatten()));
+            let spec = run.spec.pipeline_spec.clone().or_else(|| {
+                named.and_then(|name| {
+                    world.library.pipelines.get(name)?.as_ref().map(|pipeline| pipeline.spec.clone())
+                })
+            });
             let tasks = spec
                 .iter()
                 .flat_map(ergon_api::PipelineSpec::all_tasks)
@@ -167,7 +167,7 @@ impl Teller {
 
 /// The pipeline task's name; a run without a pipeline has its Task's.
 fn task_name(run: &TaskRun) -> String {
-    if run.pipeline_task().is_some() { run.task_label() } else { task::inputs::task_name(run) }
+    if run.pipeline_task().is_some() { run.task_label() } else { task::inputs::task_name(run.group(), run) }
 }
 
 fn status_of(condition: &Condition) -> Status {

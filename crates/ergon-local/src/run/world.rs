@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use ergon_api::{Config, Group, PipelineRun, PipelineRunSpecStatus, TaskRun, TaskRunSpecStatus};
 use ergon_engine::pod::Platform;
+use ergon_engine::remote::{Answer, Failure};
 use ergon_engine::task::PodSeen;
 use ergon_engine::{Action, Library, Need, Outcome, run, task};
 use ergon_wire::PodReport;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Stop;
 use super::pod::Finding;
@@ -81,7 +83,7 @@ impl World {
     }
 
     /// Gives an object what an API server would.
-    pub fn admit(&mut self, metadata: &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) {
+    pub fn admit(&mut self, metadata: &mut ObjectMeta) {
         self.next_uid += 1;
         metadata.uid = Some(format!("local-{}", self.next_uid));
         metadata.namespace.get_or_insert_with(|| "default".to_owned());
@@ -153,6 +155,11 @@ impl World {
             Need::StepAction(name) => {
                 self.library.step_actions.entry(name.clone()).or_insert(None);
             }
+            Need::Remote(request) => {
+                let why = format!("there is no resolver `{}` in a local run", request.resolver);
+                let answer = Answer::Failed(Failure::NotFetched(why));
+                self.library.remote.entry(request.clone()).or_insert(answer);
+            }
             Need::Image(_) | Need::Pod(_) => {}
         }
     }
@@ -174,6 +181,9 @@ impl World {
                 pass.wake(decision.wake_at);
                 if let Some(run) = &mut self.pipeline_run {
                     run.status = Some(decision.status);
+                }
+                if let Some(run) = &mut self.pipeline_run {
+                    add_metadata(&mut run.metadata, &decision.actions);
                 }
                 self.perform(decision.actions, pass);
             }
@@ -199,6 +209,7 @@ impl World {
                 pass.wake(decision.wake_at);
                 if let Some(run) = self.task_runs.get_mut(name) {
                     run.status = Some(decision.status);
+                    add_metadata(&mut run.metadata, &decision.actions);
                 }
                 self.perform(decision.actions, pass);
             }
@@ -240,9 +251,19 @@ impl World {
                         pass.effects.push(Effect::MakeClaim(path));
                     }
                 }
-                // What events say is told from the statuses.
-                Action::Emit(_) => {}
+                // Metadata was added before; what events say is told from the statuses.
+                Action::AddMetadata { .. } | Action::Emit(_) => {}
             }
+        }
+    }
+}
+
+/// Gives a run the labels and annotations of its definition.
+fn add_metadata(metadata: &mut ObjectMeta, actions: &[Action]) {
+    for action in actions {
+        if let Action::AddMetadata { labels, annotations } = action {
+            metadata.labels.get_or_insert_default().extend(labels.clone());
+            metadata.annotations.get_or_insert_default().extend(annotations.clone());
         }
     }
 }
