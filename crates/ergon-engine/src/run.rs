@@ -1,5 +1,6 @@
 //! One pipeline run: from what was observed to what should be done.
 
+mod artifacts;
 mod children;
 mod claims;
 mod conclude;

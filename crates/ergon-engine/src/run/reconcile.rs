@@ -13,7 +13,7 @@ use super::prepare::{self, Prepared};
 use super::skip::{self, Skip};
 use super::state::{self, States, TaskState};
 use super::validate::{self, Checked};
-use super::{Observed, matrix, results};
+use super::{Observed, artifacts, matrix, results};
 use crate::action::{Action, Decision, EventKind, Outcome};
 use crate::expr::Scope;
 use crate::task::Invalid;
@@ -214,6 +214,7 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         let mut scope = results::available(state.task, &self.states);
+        scope.extend(&artifacts::known(&self.states));
         scope.extend(statuses);
         let making = Making {
             group: self.observed.group,

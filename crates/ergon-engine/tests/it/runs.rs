@@ -152,6 +152,7 @@ impl World {
                 .map(|(name, value)| serde_json::from_value(json!({"name": name, "value": value})).unwrap())
                 .collect();
         }
+        state.artifacts = serde_json::from_value(outcome["artifacts"].clone()).unwrap();
         child.status = Some(state);
         self.log.push(format!("ended {} {reason}", child.name()));
         true
