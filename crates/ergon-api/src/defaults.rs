@@ -6,7 +6,8 @@ use kube_core::ObjectMeta;
 
 use crate::{
     Config, CustomRun, Group, ParamSpec, ParamType, Pipeline, PipelineRun, PipelineSpec, PipelineTask,
-    PropertySpec, StepAction, StepResult, Task, TaskRef, TaskResult, TaskRun, TaskSpec, TimeoutFields,
+    PodTemplate, PropertySpec, StepAction, StepResult, Task, TaskRef, TaskResult, TaskRun, TaskSpec,
+    TimeoutFields,
 };
 
 /// Values of labels are limited to this.
@@ -28,7 +29,10 @@ impl SetDefaults for Task {
 }
 
 impl SetDefaults for TaskSpec {
-    fn set_defaults(&mut self, _: Group, _: &Config) {
+    fn set_defaults(&mut self, _: Group, config: &Config) {
+        for step_ref in self.steps.iter_mut().filter_map(|step| step.ref_.as_mut()) {
+            resolver(step_ref.name.as_ref(), &mut step_ref.resolver, config);
+        }
         self.params.iter_mut().for_each(param_type);
         for TaskResult { type_, properties, .. } in &mut self.results {
             result_type(type_, properties);
@@ -66,6 +70,9 @@ impl SetDefaults for PipelineSpec {
 impl SetDefaults for PipelineTask {
     fn set_defaults(&mut self, group: Group, config: &Config) {
         if let Some(task_ref) = &mut self.task_ref {
+            if !task_ref.is_custom_task() {
+                resolver(task_ref.name.as_ref(), &mut task_ref.resolver, config);
+            }
             task_kind(task_ref);
         }
         if let Some(embedded) = &mut self.task_spec
@@ -84,6 +91,7 @@ impl SetDefaults for TaskRun {
         managed_by(&mut self.metadata, group, config);
         let spec = &mut self.spec;
         if let Some(task_ref) = &mut spec.task_ref {
+            resolver(task_ref.name.as_ref(), &mut task_ref.resolver, config);
             task_kind(task_ref);
             if task_ref.resolver.is_none() {
                 definition(&mut self.metadata, group, "task", task_ref.name.as_deref());
@@ -94,6 +102,7 @@ impl SetDefaults for TaskRun {
         }
         spec.timeout.get_or_insert(config.defaults.timeout);
         spec.service_account_name.get_or_insert_with(|| config.defaults.service_account.clone());
+        spec.pod_template = pod_template(spec.pod_template.take(), config);
     }
 }
 
@@ -101,6 +110,9 @@ impl SetDefaults for PipelineRun {
     fn set_defaults(&mut self, group: Group, config: &Config) {
         managed_by(&mut self.metadata, group, config);
         let spec = &mut self.spec;
+        if let Some(reference) = &mut spec.pipeline_ref {
+            resolver(reference.name.as_ref(), &mut reference.resolver, config);
+        }
         if let Some(pipeline) = &mut spec.pipeline_spec {
             pipeline.set_defaults(group, config);
             // Runs that are made from one template are of one pipeline.
@@ -116,10 +128,9 @@ impl SetDefaults for PipelineRun {
         }
         let timeouts = spec.timeouts.get_or_insert_with(TimeoutFields::default);
         timeouts.pipeline.get_or_insert(config.defaults.timeout);
-        spec.task_run_template
-            .get_or_insert_default()
-            .service_account_name
-            .get_or_insert_with(|| config.defaults.service_account.clone());
+        let template = spec.task_run_template.get_or_insert_default();
+        template.service_account_name.get_or_insert_with(|| config.defaults.service_account.clone());
+        template.pod_template = pod_template(template.pod_template.take(), config);
     }
 }
 
@@ -150,8 +161,23 @@ fn definition(metadata: &mut ObjectMeta, group: Group, kind: &str, name: Option<
     }
 }
 
-/// A reference is to a `Task` unless it says otherwise.
+/// A reference without a name is for the installation's resolver, if it has one.
+fn resolver(name: Option<&String>, resolver: &mut Option<String>, config: &Config) {
+    if name.is_none() && resolver.is_none() {
+        resolver.clone_from(&config.defaults.resolver_type);
+    }
+}
+
+/// What a run says of its pods, over what the installation says.
+fn pod_template(own: Option<PodTemplate>, config: &Config) -> Option<PodTemplate> {
+    PodTemplate::merged(own.as_ref(), config.defaults.pod_template.as_ref())
+}
+
+/// A reference by name is to a `Task` unless it says otherwise.
 fn task_kind(task_ref: &mut TaskRef) {
+    if task_ref.resolver.is_some() {
+        return;
+    }
     task_ref.kind.get_or_insert_with(|| "Task".to_owned());
 }
 
@@ -232,6 +258,50 @@ mod tests {
             let labels = run.metadata.labels.unwrap();
             assert_eq!(labels.get("tekton.dev/pipeline").map(String::as_str), expected, "{spec}");
         }
+    }
+
+    #[test]
+    fn the_installation_s_defaults_are_written_down() {
+        let mut config = Config::default();
+        let data = [
+            ("default-timeout-minutes", "5"),
+            ("default-service-account", "bot"),
+            ("default-managed-by-label-value", "us"),
+            ("default-resolver-type", "git"),
+            ("default-pod-template", "{nodeSelector: {disk: ssd}, priorityClassName: low}"),
+        ];
+        let data = data.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        assert_eq!(config.take(crate::config::ConfigName::Defaults, &data), []);
+        let mut run: TaskRun = serde_json::from_value(json!({
+            "metadata": {"name": "x"},
+            "spec": {"taskRef": {"params": []}, "podTemplate": {"priorityClassName": "high"}}
+        }))
+        .unwrap();
+        run.set_defaults(Group::Tekton, &config);
+        let once = run.clone();
+        run.set_defaults(Group::Tekton, &config);
+        assert_eq!(run, once);
+        let value = serde_json::to_value(&run).unwrap();
+        assert_eq!(value["metadata"]["labels"][MANAGED_BY_LABEL], "us");
+        assert_eq!(
+            value["spec"],
+            json!({
+                "taskRef": {"resolver": "git"}, "timeout": "5m0s", "serviceAccountName": "bot",
+                "podTemplate": {"nodeSelector": {"disk": "ssd"}, "priorityClassName": "high"}
+            })
+        );
+        let mut run: PipelineRun =
+            serde_json::from_value(json!({"spec": {"pipelineRef": {"name": "p"}}})).unwrap();
+        run.set_defaults(Group::Tekton, &config);
+        assert_eq!(
+            serde_json::to_value(&run.spec).unwrap(),
+            json!({
+                "pipelineRef": {"name": "p"}, "timeouts": {"pipeline": "5m0s"}, "taskRunTemplate": {
+                    "serviceAccountName": "bot",
+                    "podTemplate": {"nodeSelector": {"disk": "ssd"}, "priorityClassName": "low"}
+                }
+            })
+        );
     }
 
     #[test]

@@ -39,11 +39,12 @@ pub enum Action {
         message: String,
     },
     CreatePod(Box<Pod>),
-    /// Ends a pod's containers and keeps the pod with its logs; a pod that never started is deleted.
+    /// Ends a pod's containers. `keep`: the pod stays with its logs; else it is deleted, because it never started or
+    /// because the installation wants it so.
     EndPod {
         name: String,
         uid: String,
-        started: bool,
+        keep: bool,
     },
     CreateClaim(Box<PersistentVolumeClaim>),
     /// Adds labels and annotations to the run that was reconciled. Always the first action.

@@ -15,5 +15,6 @@ pub mod task;
 
 mod action;
 mod definitions;
+mod provenance;
 
 pub use action::{Action, Decision, Event, EventKind, ImageConfig, Library, Need, Outcome};

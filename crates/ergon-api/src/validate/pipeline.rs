@@ -5,9 +5,6 @@ use super::{Errors, params, references, step, task};
 use crate::variables::{Part, Variable, variables};
 use crate::{Matrix, PipelineSpec, PipelineTask};
 
-/// How many runs a matrix may ask for.
-const MAX_COMBINATIONS: usize = 256;
-
 /// Checks a Pipeline. `outer` is what the run around it declares.
 pub(super) fn check(errors: &mut Errors, path: &str, spec: &PipelineSpec, outer: &Scope) {
     if spec.tasks.is_empty() {
@@ -239,10 +236,11 @@ impl Place<'_> {
                 );
             }
         }
-        if combinations.saturating_add(matrix.include.len()) > MAX_COMBINATIONS && !matrix.params.is_empty() {
+        let most = usize::try_from(errors.config.defaults.max_matrix_combinations).unwrap_or(usize::MAX);
+        if combinations.saturating_add(matrix.include.len()) > most && !matrix.params.is_empty() {
             errors.add(
                 params_path.as_str(),
-                format!("the matrix has {combinations} combinations, at most {MAX_COMBINATIONS} are allowed"),
+                format!("the matrix has {combinations} combinations, at most {most} are allowed"),
             );
         }
         for (index, include) in matrix.include.iter().enumerate() {

@@ -3,8 +3,9 @@
 use super::scope::{Scope, declared};
 use super::{Errors, FieldError, params, pipeline, references, task};
 use crate::{
-    Config, CustomRunSpec, Duration, PipelineRun, PipelineRunSpec, PipelineRunSpecStatus, TaskRun,
-    TaskRunSidecarSpec, TaskRunSpec, TaskRunSpecStatus, TaskRunStepSpec, TimeoutFields, WorkspaceBinding,
+    Config, CustomRunSpec, Duration, PipelineRun, PipelineRunSpec, PipelineRunSpecStatus, PodTemplate,
+    TaskRun, TaskRunSidecarSpec, TaskRunSpec, TaskRunSpecStatus, TaskRunStepSpec, TimeoutFields,
+    WorkspaceBinding,
 };
 
 /// Checks a TaskRun.
@@ -46,6 +47,7 @@ pub(super) fn check_task_run(errors: &mut Errors, spec: &TaskRunSpec) {
             }
         }
     }
+    check_pod_template(errors, "spec.podTemplate", spec.pod_template.as_ref());
     check_overrides(errors, "spec", &spec.step_specs, &spec.sidecar_specs, spec.compute_resources.is_some());
 }
 
@@ -70,6 +72,8 @@ pub(super) fn check_pipeline_run(errors: &mut Errors, spec: &PipelineRunSpec) {
     if let Some(timeouts) = &spec.timeouts {
         check_timeouts(errors, timeouts);
     }
+    let template = spec.task_run_template.as_ref().and_then(|template| template.pod_template.as_ref());
+    check_pod_template(errors, "spec.taskRunTemplate.podTemplate", template);
     for (index, settings) in spec.task_run_specs.iter().enumerate() {
         let path = format!("spec.taskRunSpecs[{index}]");
         let name = settings.pipeline_task_name.as_str();
@@ -86,6 +90,7 @@ pub(super) fn check_pipeline_run(errors: &mut Errors, spec: &PipelineRunSpec) {
                 declared("tasks", name, inline.all_tasks().map(|task| task.name.as_str())),
             );
         }
+        check_pod_template(errors, &format!("{path}.podTemplate"), settings.pod_template.as_ref());
         if settings.timeout.is_some_and(Duration::is_negative) {
             errors.add(format!("{path}.timeout"), "a timeout cannot be negative");
         }
@@ -96,6 +101,19 @@ pub(super) fn check_pipeline_run(errors: &mut Errors, spec: &PipelineRunSpec) {
             &settings.sidecar_specs,
             settings.compute_resources.is_some(),
         );
+    }
+}
+
+/// Variables that the installation keeps for itself are not for pod templates.
+fn check_pod_template(errors: &mut Errors, path: &str, template: Option<&PodTemplate>) {
+    for (index, variable) in template.iter().flat_map(|template| &template.env).enumerate() {
+        if errors.config.defaults.forbidden_env.contains(&variable.name) {
+            errors.add_with_help(
+                format!("{path}.env[{index}]"),
+                format!("invalid value: PodTemplate cannot update a forbidden env: {}", variable.name),
+                "the installation has it in `default-forbidden-env` of ConfigMap `config-defaults`",
+            );
+        }
     }
 }
 

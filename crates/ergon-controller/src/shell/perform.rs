@@ -71,8 +71,8 @@ impl Shell {
             Action::StopTaskRun { name, uid, status, message } => {
                 self.stop_task_run(key, &name, &uid, status, &message).await.map(|()| Performed::All)
             }
-            Action::EndPod { name, uid, started } => {
-                self.end_pod(key, &name, &uid, started).await.map(|()| Performed::All)
+            Action::EndPod { name, uid, keep } => {
+                self.end_pod(key, &name, &uid, keep).await.map(|()| Performed::All)
             }
             // Done before all others: see `Shell::add_metadata`.
             Action::AddMetadata { .. } => Ok(Performed::All),
@@ -221,9 +221,9 @@ impl Shell {
         }
     }
 
-    async fn end_pod(&self, key: &Key, name: &str, uid: &str, started: bool) -> Result<(), Error> {
+    async fn end_pod(&self, key: &Key, name: &str, uid: &str, keep: bool) -> Result<(), Error> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.name.namespace);
-        if !started {
+        if !keep {
             let precondition = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
             let params = DeleteParams::default().preconditions(precondition);
             let outcome = self.metrics.write("delete", "Pod", api.delete(name, &params).await);

@@ -16,10 +16,22 @@ use super::validate::{self, Checked};
 use super::{Observed, artifacts, matrix, results};
 use crate::action::{Action, Decision, EventKind, Outcome};
 use crate::expr::Scope;
+use crate::provenance;
 use crate::task::Invalid;
 
 /// Decides on one pipeline run. Any observation, however old, gives a safe decision.
 pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<PipelineRunStatus> {
+    let mut outcome = decide(observed, now);
+    if let Outcome::Decided(decision) = &mut outcome
+        && !observed.run.is_done()
+        && decision.status.start_time.is_some()
+    {
+        provenance::record(&mut decision.status.provenance, observed.config);
+    }
+    outcome
+}
+
+fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<PipelineRunStatus> {
     let run = observed.run;
     let old = run.status.clone().unwrap_or_default();
     if run.is_done() {

@@ -25,7 +25,7 @@ pub(super) fn check(observed: &Observed<'_>, prepared: &Prepared) -> Result<Chec
     let mut waiting = false;
     for task in prepared.spec.all_tasks() {
         match find::task(observed, task)? {
-            TaskSeen::Spec(spec) => check_task(task, spec)?,
+            TaskSeen::Spec(spec) => check_task(observed, task, spec)?,
             TaskSeen::Need(need) => needs.push(need),
             TaskSeen::Waiting => waiting = true,
             TaskSeen::Later => {}
@@ -56,7 +56,7 @@ pub(super) enum Checked {
 }
 
 /// Parameters and workspaces that the Task needs and the pipeline task does not give.
-fn check_task(task: &PipelineTask, spec: &TaskSpec) -> Result<(), Invalid> {
+fn check_task(observed: &Observed<'_>, task: &PipelineTask, spec: &TaskSpec) -> Result<(), Invalid> {
     let given = |name: &str| {
         task.params.iter().any(|param| param.name == name)
             || task.matrix.iter().any(|matrix| {
@@ -83,6 +83,8 @@ fn check_task(task: &PipelineTask, spec: &TaskSpec) -> Result<(), Invalid> {
     let unbound: Vec<&str> = spec
         .workspaces
         .iter()
+        // The task run gets what the installation gives.
+        .filter(|_| observed.config.defaults.task_run_workspace_binding.is_none())
         .filter(|workspace| {
             !workspace.is_optional() && !task.workspaces.iter().any(|bound| bound.name == workspace.name)
         })

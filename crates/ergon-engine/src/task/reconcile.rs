@@ -1,7 +1,8 @@
 //! The decision itself.
 
 use ergon_api::{
-    ConditionStatus, Config, PodTemplate, TaskRun, TaskRunStatus, TaskSpec, reasons::task_run as reasons,
+    ConditionStatus, Config, PodTemplate, TaskRun, TaskRunStatus, TaskSpec, WorkspaceBinding,
+    reasons::task_run as reasons,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -17,9 +18,21 @@ use super::{Observed, PodSeen, attempt, status};
 use crate::action::{Action, Decision, Event, EventKind, Need, Outcome};
 use crate::labels;
 use crate::pod::{self, PodInput};
+use crate::provenance;
 
 /// Decides on one task run. Any observation, however old, gives a safe decision.
 pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
+    let mut outcome = decide(observed, now);
+    if let Outcome::Decided(decision) = &mut outcome
+        && !observed.run.is_done()
+        && decision.status.start_time.is_some()
+    {
+        provenance::record(&mut decision.status.provenance, observed.config);
+    }
+    outcome
+}
+
+fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
     let run = observed.run;
     let old = run.status.clone().unwrap_or_default();
     if run.is_done() {
@@ -101,6 +114,7 @@ fn find_resolved(observed: &Observed<'_>, old: &TaskRunStatus) -> Result<Ready, 
     let mut run = found.given_to(group, observed.run).0.into_owned();
     let base = observed.config.defaults.pod_template.as_ref();
     run.spec.pod_template = PodTemplate::merged(run.spec.pod_template.as_ref(), base);
+    bind_by_default(&mut run, &found.spec, observed.config);
     if old.task_spec.is_some() {
         let resolved = inputs::resolved(group, &run, &found.spec)?;
         return Ok(Ready::Now(found, Box::new(resolved)));
@@ -209,6 +223,16 @@ fn create(
     decided(actions, status, wake_at)
 }
 
+/// Gives workspaces that the run does not bind what the installation gives them.
+fn bind_by_default(run: &mut TaskRun, task: &TaskSpec, config: &Config) {
+    let Some(default) = &config.defaults.task_run_workspace_binding else { return };
+    for workspace in task.workspaces.iter().filter(|workspace| !workspace.is_optional()) {
+        if !run.spec.workspaces.iter().any(|bound| bound.name == workspace.name) {
+            run.spec.workspaces.push(WorkspaceBinding { name: workspace.name.clone(), ..default.clone() });
+        }
+    }
+}
+
 /// A pod is there: read it.
 fn observe(
     observed: &Observed<'_>,
@@ -305,7 +329,8 @@ fn end(
     };
     status.start_time.get_or_insert(Time(now));
     let status = status::with_condition(status, ConditionStatus::False, reason, message, now);
-    let mut actions = end_pod(pod, &views);
+    let mut actions =
+        if observed.config.features.keep_pod_on_cancel { end_pod(pod, &views) } else { delete_pod(pod) };
     if reason == reasons::TIMED_OUT && attempt::may_retry(observed.run) {
         return decided(actions, attempt::next(status), Some(now));
     }
@@ -328,8 +353,16 @@ fn end_pod(pod: Option<&Pod>, views: &[StepView]) -> Vec<Action> {
     vec![Action::EndPod {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
-        started: told || phase == Some("Running"),
+        keep: told || phase == Some("Running"),
     }]
+}
+
+/// Deletes a pod where the installation wants no pods of cancelled runs.
+fn delete_pod(pod: Option<&Pod>) -> Vec<Action> {
+    pod.filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .map(|pod| Action::EndPod { name: pod.name_any(), uid: pod.uid().unwrap_or_default(), keep: false })
+        .into_iter()
+        .collect()
 }
 
 /// The same decision, to be looked at again no later than then.

@@ -8,6 +8,9 @@ mod taskruns;
 
 use std::path::{Path, PathBuf};
 
+use ergon_api::Config;
+use ergon_api::config::ConfigName;
+
 /// The cases in a folder beside this file, in the order of their names.
 fn cases(folder: &str) -> Vec<(String, serde_json::Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(folder);
@@ -27,6 +30,17 @@ fn cases(folder: &str) -> Vec<(String, serde_json::Value)> {
             (name, value)
         })
         .collect()
+}
+
+/// The settings that a case names under `config`: ConfigMaps with their keys.
+fn config(case: &serde_json::Value) -> Config {
+    let mut config = Config::default();
+    for (map, data) in case["config"].as_object().into_iter().flatten() {
+        let name = ConfigName::of(map).unwrap_or_else(|| panic!("{map} is no ConfigMap of settings"));
+        let data = serde_json::from_value(data.clone()).unwrap();
+        assert_eq!(config.take(name, &data), []);
+    }
+    config
 }
 
 /// Compares what came out with the case's `expect`, which may leave out what it does not care for.

@@ -17,6 +17,7 @@ struct World {
     children: Vec<TaskRun>,
     specs: Value,
     library: Library,
+    config: Config,
     outcomes: Value,
     now: Timestamp,
     log: Vec<String>,
@@ -36,6 +37,7 @@ impl World {
             children: Vec::new(),
             specs: case.clone(),
             library: Library::default(),
+            config: crate::config(case),
             outcomes: case["outcomes"].clone(),
             now: Timestamp::from_second(1_700_000_000).unwrap(),
             log: Vec::new(),
@@ -51,7 +53,7 @@ impl World {
                 run: &self.run,
                 children: &children,
                 library: &self.library,
-                config: &Config::default(),
+                config: &self.config,
             };
             match reconcile(&observed, self.now) {
                 Outcome::Decided(decision) => break decision,

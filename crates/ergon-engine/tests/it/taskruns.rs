@@ -1,6 +1,6 @@
 //! Task runs: each case is one observation of a pod and what the decision on it is.
 
-use ergon_api::{Config, Group, Task, TaskRun};
+use ergon_api::{Group, Task, TaskRun};
 use ergon_engine::pod::{Platform, plan_of};
 use ergon_engine::task::{Observed, PodSeen, pod_name, reconcile};
 use ergon_engine::{Action, Library, Need, Outcome};
@@ -69,6 +69,7 @@ fn every_case_is_decided_as_it_says() {
     for (file, cases) in crate::cases("taskruns") {
         for case in cases.as_array().unwrap() {
             let name = format!("{file}: {}", case["case"].as_str().unwrap());
+            let config = crate::config(case);
             let mut library = Library::default();
             for (action, spec) in case["stepActions"].as_object().into_iter().flatten() {
                 let spec =
@@ -110,7 +111,7 @@ fn every_case_is_decided_as_it_says() {
                     pod: seen,
                     report: report.as_ref(),
                     library: &library,
-                    config: &Config::default(),
+                    config: &config,
                     platform: &platform,
                 };
                 let outcome = reconcile(&observed, now);
@@ -133,7 +134,7 @@ fn every_case_is_decided_as_it_says() {
                             Action::CreatePod(pod) => {
                                 format!("create {}", pod.metadata.name.as_deref().unwrap())
                             }
-                            Action::EndPod { name, started, .. } => format!("end {name} started={started}"),
+                            Action::EndPod { name, keep, .. } => format!("end {name} started={keep}"),
                             Action::AddMetadata { labels, annotations } => {
                                 let all = labels.iter().chain(annotations);
                                 let all: Vec<_> = all.map(|(key, value)| format!(" {key}={value}")).collect();
@@ -164,6 +165,7 @@ fn every_case_is_decided_as_it_says() {
                             Action::CreatePod(pod) => Some(pod_by_names(pod)),
                             _ => None,
                         }),
+                        "flags": status.provenance.as_ref().and_then(|provenance| provenance.feature_flags.clone()),
                         "wake": decision.wake_at.map(|wake| wake.as_second() - now.as_second()),
                     })
                 }
