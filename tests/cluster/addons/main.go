@@ -34,6 +34,8 @@ func main() {
 		coremain.Run()
 	case "registry":
 		err = serveRegistry(args)
+	case "sites":
+		err = serveSites(args)
 	case "volumes":
 		err = provisionVolumes(args)
 	default:
@@ -45,6 +47,6 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: addons dns|registry|volumes [FLAGS]")
+	fmt.Fprintln(os.Stderr, "usage: addons dns|registry|sites|volumes [FLAGS]")
 	os.Exit(2)
 }
