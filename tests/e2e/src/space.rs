@@ -59,7 +59,7 @@ pub async fn in_space_alone(name: &str, test: impl AsyncFnOnce(&Space) -> Result
 
 async fn with(name: &str, labels: Value, test: impl AsyncFnOnce(&Space) -> Result<()>) -> Result<()> {
     let Some(cluster) = Cluster::connect().await? else { return Ok(()) };
-    let space = Space::make(cluster, name, labels).await?;
+    let space = Space::make_with(cluster, name, labels).await?;
     // A failed assertion is a panic: the namespace goes all the same.
     let ended = AssertUnwindSafe(test(&space)).catch_unwind().await;
     if !matches!(ended, Ok(Ok(()))) {
@@ -73,7 +73,15 @@ async fn with(name: &str, labels: Value, test: impl AsyncFnOnce(&Space) -> Resul
 }
 
 impl Space {
-    async fn make(cluster: Cluster, name: &str, labels: Value) -> Result<Self> {
+    /// A namespace without any labels, for whoever removes it: see [`Space::remove`].
+    ///
+    /// # Errors
+    /// The API server's words.
+    pub async fn make(cluster: Cluster, name: &str) -> Result<Self> {
+        Self::make_with(cluster, name, json!({})).await
+    }
+
+    async fn make_with(cluster: Cluster, name: &str, labels: Value) -> Result<Self> {
         let unique = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
         let name = format!("e2e-{name}-{unique:x}");
         let namespace: Namespace =
@@ -86,7 +94,11 @@ impl Space {
         Ok(space)
     }
 
-    async fn remove(&self) -> Result<()> {
+    /// Deletes the namespace, with all that is in it; it goes a little later.
+    ///
+    /// # Errors
+    /// The API server's words.
+    pub async fn remove(&self) -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.client());
         namespaces.delete(&self.name, &DeleteParams::background()).await?;
         Ok(())
