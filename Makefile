@@ -63,6 +63,10 @@ cluster-down: ## End that cluster; nothing of it stays
 bench: cluster ## How long runs take, against plain pods on the same cluster: one JSON line a case
 	KUBECONFIG=$(KUBECONFIG_FILE) cargo run --locked -q -p e2e --bin bench -- --runs $(RUN_NUMBER)
 
+.PHONY: compat
+compat: cluster ## Tekton's manifests, unmodified: DIR=folder ONLY=regex PARALLEL=4 (default DIR: Tekton's own examples)
+	@DIR='$(DIR)' ONLY='$(ONLY)' PARALLEL='$(PARALLEL)' ARGS='$(ARGS)' .ci/compat
+
 .PHONY: codegen
 codegen: ## Write crds/ and docs/reference/ from the types
 	cargo run --locked -q -p xtask -- codegen

@@ -5,6 +5,7 @@ cluster=$compat/../cluster
 . "$cluster/lib.sh"
 
 CRANE=v0.22.1 # as the registry's module in ../cluster/addons/go.mod
+TEKTON=v1.15.0 # whose examples are run when no other manifests are given
 compat_dir=$CACHE/compat-$(digest "$compat/images" "$compat"/image/* "$cluster/mkimage" "$cluster/versions.sh" <(echo $CRANE))
 
 # The names under which the manifests look for registries, git hosts and hubs.
