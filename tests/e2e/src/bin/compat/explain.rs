@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::shape::Outcome;
 
+/// The container that no manifest asks for.
+const AGENT: &str = "ergon-agent";
 /// How many lines of a container's log are shown, and how much of a line.
 const LINES: i64 = 8;
 const LONGEST_LINE: usize = 300;
@@ -41,7 +43,8 @@ async fn pod_story(space: &Space, pod: &Pod) -> Vec<String> {
         let why = status.conditions.iter().flatten().filter_map(|condition| condition.message.clone());
         lines.push(short(&format!("pod {name}: Pending {}", why.collect::<Vec<_>>().join("; "))));
     }
-    for container in containers {
+    // A run may end before the kubelet tells that its steps have, so what is said to run is shown too.
+    for container in containers.into_iter().filter(|container| container.name != AGENT) {
         let Some(state) = &container.state else { continue };
         if let Some(waiting) = &state.waiting {
             let reason = waiting.reason.as_deref().unwrap_or_default();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use e2e::{Cluster, Space, documents, until};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DynamicObject, ListParams};
@@ -17,6 +17,9 @@ use crate::manifest::Manifest;
 use crate::shape::Outcome;
 use crate::{explain, report, shape};
 
+/// How often an object's creation is tried while the API server fails, and how long apart.
+const TRIES: u32 = 5;
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 /// How long deleted namespaces may take to go.
 const GONE_WITHIN: Duration = Duration::from_mins(2);
 
@@ -134,7 +137,8 @@ impl Runner {
             }
             let created = create(space, &object, cluster_wide).await?;
             if is_run(&object) {
-                started.push(Started { kind: text(&object["kind"]), name: text(&created["metadata"]["name"]) });
+                started
+                    .push(Started { kind: text(&object["kind"]), name: text(&created["metadata"]["name"]) });
             }
         }
         let begun = begun.context("there is no run")?;
@@ -148,7 +152,8 @@ impl Runner {
             let outcome = Outcome::of(&object);
             let what = format!("{} {}", run.kind, run.name);
             if !ended {
-                row.reasons.push(explain::short(&format!("{what}: not ended after {:?}: {outcome}", self.timeout)));
+                row.reasons
+                    .push(explain::short(&format!("{what}: not ended after {:?}: {outcome}", self.timeout)));
             } else if outcome.status != wanted {
                 row.reasons.push(explain::short(&format!("{what}: {outcome}")));
             }
@@ -157,17 +162,21 @@ impl Runner {
         row.seconds = Some(begun.elapsed().as_secs_f64());
 
         let taskruns = list(space, "TaskRun").await?;
-        row.shapes = started.iter().zip(&runs).map(|(run, object)| shape::of(&run.kind, object, &taskruns)).collect();
+        row.shapes =
+            started.iter().zip(&runs).map(|(run, object)| shape::of(&run.kind, object, &taskruns)).collect();
         let mut explained = false;
         if !row.reasons.is_empty() {
-            row.reasons.extend(explain::explain(space, &taskruns).await);
+            let more = explain::explain(space, &taskruns).await;
+            let new: Vec<String> = more.into_iter().filter(|line| !row.reasons.contains(line)).collect();
+            row.reasons.extend(new);
             explained = true;
         }
         if let Some(expected) = expected.filter(|_| !explained) {
             let runs = expected.runs.iter().zip(&row.shapes).zip(&started);
             for ((wanted, got), run) in runs.filter(|((wanted, got), _)| wanted != got) {
                 let lines = report::differences(wanted, got);
-                row.reasons.extend(lines.into_iter().map(|line| format!("{} {}: {line}", run.kind, run.name)));
+                row.reasons
+                    .extend(lines.into_iter().map(|line| format!("{} {}: {line}", run.kind, run.name)));
             }
             if let Some(wanted) = expected.taskruns.filter(|wanted| *wanted != taskruns.len()) {
                 row.reasons.push(format!("expected {wanted} TaskRuns, got {}", taskruns.len()));
@@ -217,7 +226,9 @@ impl Runner {
 /// Creates an object as kubectl does: in the namespace if its kind has one, with unknown fields refused.
 async fn create(space: &Space, object: &Value, cluster_wide: &mut Vec<String>) -> Result<Value> {
     let (api_version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
-    let what = format!("{kind} {}", text(&object["metadata"]["name"]));
+    let name = &object["metadata"];
+    let what =
+        format!("{kind} {}", name["name"].as_str().or(name["generateName"].as_str()).unwrap_or_default());
     let (resource, scope) = kind_of(&space.client(), &api_version, &kind).await?;
     let mut object = object.clone();
     let namespaced = scope == Scope::Namespaced;
@@ -225,13 +236,25 @@ async fn create(space: &Space, object: &Value, cluster_wide: &mut Vec<String>) -
         object["metadata"]["namespace"] = Value::String(space.name().to_owned());
     }
     let path = DynamicObject::url_path(&resource, namespaced.then(|| space.name()));
-    let request = http::Request::post(format!("{path}?fieldValidation=Strict"))
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(object.to_string().into_bytes())?;
-    let created: Value = space.client().request(request).await.map_err(|error| match error {
-        kube::Error::Api(status) => anyhow::anyhow!("{what} was refused: {}", status.message),
-        error => anyhow::Error::from(error).context(format!("{what} was not created")),
-    })?;
+    let body = object.to_string().into_bytes();
+    let mut tries = 1;
+    let created: Value = loop {
+        let request = http::Request::post(format!("{path}?fieldValidation=Strict"))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body.clone())?;
+        match space.client().request(request).await {
+            Ok(created) => break created,
+            // A webhook that does not answer yet is not the manifest's fault.
+            Err(kube::Error::Api(status)) if status.code >= 500 && tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
+            Err(kube::Error::Api(status)) => bail!("{what} was refused: {}", status.message),
+            Err(error) => {
+                return Err(anyhow::Error::from(error).context(format!("{what} was not created")));
+            }
+        }
+    };
     if !namespaced {
         cluster_wide.push(format!("{path}/{}", text(&created["metadata"]["name"])));
     }
