@@ -2,6 +2,9 @@
 //!
 //! Pure: an object goes in, errors come out, all that can be seen at once. What needs other objects (does the Task
 //! exist, do its parameters fit) or the graph (cycles) is found later, in `ergon-engine`.
+//!
+//! Under `tekton.dev` exactly what Tekton's admission refuses is refused, and messages begin with its words. Under
+//! `ergon.dev` more is: all that is surely a mistake, such as a variable that nothing provides.
 
 mod gates;
 mod names;
@@ -20,7 +23,9 @@ use kube_core::ObjectMeta;
 pub use run::{pipeline_run_update, task_run_update};
 
 use crate::config::ApiFields;
-use crate::{Config, CustomRun, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, TaskSpec};
+use crate::{
+    Config, CustomRun, Group, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, TaskSpec,
+};
 
 /// Says what is wrong with an object.
 pub trait Validate {
@@ -28,7 +33,7 @@ pub trait Validate {
     fn validate(&self, config: &Config) -> Vec<FieldError>;
 }
 
-/// Something wrong with a field.
+/// Something wrong with a field. It is written as Tekton writes it: the message, then the field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
     /// The field, such as `spec.steps[0].image`.
@@ -41,7 +46,13 @@ pub struct FieldError {
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)?;
+        f.write_str(&self.message)?;
+        // Some messages name several fields, this one among them.
+        let is_named =
+            [": ", ", "].iter().any(|before| self.message.contains(&format!("{before}{}", self.path)));
+        if !self.path.is_empty() && !is_named {
+            write!(f, ": {}", self.path)?;
+        }
         match &self.help {
             Some(help) => write!(f, " ({help})"),
             None => Ok(()),
@@ -57,24 +68,24 @@ pub fn summary(errors: &[FieldError]) -> String {
 }
 
 /// What is wrong with a Task that was fetched from somewhere. Paths start at `spec`.
-pub fn task_spec(spec: &TaskSpec, config: &Config) -> Vec<FieldError> {
-    let mut errors = Errors::new(config);
+pub fn task_spec(group: Group, spec: &TaskSpec, config: &Config) -> Vec<FieldError> {
+    let mut errors = Errors::new(group, config);
     task::check(&mut errors, "spec", spec, &scope::Scope::default());
     gates::task(&mut errors, "spec", spec);
     errors.found
 }
 
 /// What is wrong with a Pipeline that was fetched from somewhere. Paths start at `spec`.
-pub fn pipeline_spec(spec: &PipelineSpec, config: &Config) -> Vec<FieldError> {
-    let mut errors = Errors::new(config);
-    pipeline::check(&mut errors, "spec", spec, &scope::Scope::default());
+pub fn pipeline_spec(group: Group, spec: &PipelineSpec, config: &Config) -> Vec<FieldError> {
+    let mut errors = Errors::new(group, config);
+    pipeline::check(&mut errors, "spec", spec, &pipeline::Around::Nothing);
     gates::pipeline(&mut errors, "spec", spec);
     errors.found
 }
 
 impl Validate for Task {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
-        let mut errors = Errors::new(config);
+        let mut errors = Errors::new(self.group(), config);
         check_metadata(&mut errors, &self.metadata);
         task::check(&mut errors, "spec", &self.spec, &scope::Scope::default());
         gates::task(&mut errors, "spec", &self.spec);
@@ -84,9 +95,9 @@ impl Validate for Task {
 
 impl Validate for Pipeline {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
-        let mut errors = Errors::new(config);
+        let mut errors = Errors::new(self.group(), config);
         check_metadata(&mut errors, &self.metadata);
-        pipeline::check(&mut errors, "spec", &self.spec, &scope::Scope::default());
+        pipeline::check(&mut errors, "spec", &self.spec, &pipeline::Around::Nothing);
         gates::pipeline(&mut errors, "spec", &self.spec);
         errors.found
     }
@@ -94,7 +105,7 @@ impl Validate for Pipeline {
 
 impl Validate for StepAction {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
-        let mut errors = Errors::new(config);
+        let mut errors = Errors::new(self.group(), config);
         check_metadata(&mut errors, &self.metadata);
         step::check_action(&mut errors, "spec", &self.spec);
         gates::step_action(&mut errors, "spec", &self.spec);
@@ -104,9 +115,9 @@ impl Validate for StepAction {
 
 impl Validate for TaskRun {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
-        let mut errors = Errors::new(config);
+        let mut errors = Errors::new(self.group(), config);
         check_metadata(&mut errors, &self.metadata);
-        run::check_task_run(&mut errors, &self.spec);
+        run::check_task_run(&mut errors, self);
         gates::task_run(&mut errors, &self.spec);
         errors.found
     }
@@ -114,9 +125,9 @@ impl Validate for TaskRun {
 
 impl Validate for PipelineRun {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
-        let mut errors = Errors::new(config);
+        let mut errors = Errors::new(self.group(), config);
         check_metadata(&mut errors, &self.metadata);
-        run::check_pipeline_run(&mut errors, &self.spec);
+        run::check_pipeline_run(&mut errors, self);
         gates::pipeline_run(&mut errors, &self.spec);
         errors.found
     }
@@ -124,7 +135,7 @@ impl Validate for PipelineRun {
 
 impl Validate for CustomRun {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
-        let mut errors = Errors::new(config);
+        let mut errors = Errors::new(self.group(), config);
         check_metadata(&mut errors, &self.metadata);
         run::check_custom_run(&mut errors, &self.spec);
         errors.found
@@ -134,12 +145,33 @@ impl Validate for CustomRun {
 /// Collects errors, and knows what the installation allows.
 pub(crate) struct Errors<'c> {
     found: Vec<FieldError>,
+    group: Group,
     config: &'c Config,
 }
 
+/// So many errors are enough for one object: whoever wrote it has to mend these first.
+const ENOUGH: usize = 100;
+
 impl<'c> Errors<'c> {
-    fn new(config: &'c Config) -> Self {
-        Self { found: Vec::new(), config }
+    fn new(group: Group, config: &'c Config) -> Self {
+        Self { found: Vec::new(), group, config }
+    }
+
+    /// Runs checks that Tekton does not make: not under its group.
+    fn ours(&mut self, check: impl FnOnce(&mut Self)) {
+        self.ours_if(true, check);
+    }
+
+    /// Runs checks, which Tekton does not make if `is_ours`.
+    fn ours_if(&mut self, is_ours: bool, check: impl FnOnce(&mut Self)) {
+        if !is_ours || self.group == Group::Ergon {
+            check(self);
+        }
+    }
+
+    /// True when there are enough errors, and looking for more is not worth its time.
+    fn is_full(&self) -> bool {
+        self.found.len() >= ENOUGH
     }
 
     /// Refuses a feature at `path` where `enable-api-fields` does not allow fields so new.
@@ -171,8 +203,14 @@ impl<'c> Errors<'c> {
         }
     }
 
+    fn push(&mut self, error: FieldError) {
+        if !self.is_full() {
+            self.found.push(error);
+        }
+    }
+
     fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.found.push(FieldError { path: path.into(), message: message.into(), help: None });
+        self.push(FieldError { path: path.into(), message: message.into(), help: None });
     }
 
     fn add_with_help(
@@ -181,45 +219,71 @@ impl<'c> Errors<'c> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.found.push(FieldError { path: path.into(), message: message.into(), help: Some(help.into()) });
+        self.push(FieldError { path: path.into(), message: message.into(), help: Some(help.into()) });
     }
 
     fn missing(&mut self, path: &str, field: &str) {
-        self.add(format!("{path}.{field}"), format!("missing field `{field}`"));
+        self.add(format!("{path}.{field}"), "missing field(s)");
     }
 
     /// Exactly one of these fields must be set.
     fn exactly_one(&mut self, path: &str, fields: &[(&str, bool)]) {
+        let list = |names: &mut dyn Iterator<Item = &str>| {
+            names.map(|name| format!("{path}.{name}")).collect::<Vec<_>>().join(", ")
+        };
         let set: Vec<&str> = fields.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
-        let all = || fields.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         match set.as_slice() {
             [_] => {}
-            [] => self.add(path, format!("expected exactly one, got neither: {}", all())),
+            [] => self.add(
+                path,
+                format!(
+                    "expected exactly one, got neither: {}",
+                    list(&mut fields.iter().map(|(name, _)| *name))
+                ),
+            ),
             [_, second, ..] => {
+                let count = if set.len() > 2 { "multiple" } else { "both" };
                 self.add(
                     format!("{path}.{second}"),
-                    format!("expected exactly one, got both: {}", set.join(", ")),
+                    format!("expected exactly one, got {count}: {}", list(&mut set.iter().copied())),
                 );
             }
         }
     }
 
-    /// Every name once. `field` is the end of the paths, such as `name`.
-    fn unique<'a>(&mut self, path: &str, what: &str, names: impl Iterator<Item = &'a str>) {
+    /// Every name once. `message` makes the message from the name and the places of its first and this use.
+    fn unique<'a>(
+        &mut self,
+        path: &str,
+        names: impl Iterator<Item = &'a str>,
+        message: impl Fn(&str, usize, usize) -> String,
+    ) {
         let mut seen = std::collections::BTreeMap::new();
         for (index, name) in names.enumerate() {
             if name.is_empty() {
                 continue;
             }
             if let Some(first) = seen.get(name) {
-                self.add(
+                self.add_with_help(
                     format!("{path}[{index}].name"),
-                    format!("{what} `{name}` is already declared as {path}[{first}]"),
+                    message(name, *first, index),
+                    format!("`{name}` is already declared as {path}[{first}]"),
                 );
             } else {
                 seen.insert(name, index);
             }
         }
+    }
+
+    /// [`Errors::unique`], with Tekton's words for names that only one item of a list may have.
+    fn one_each<'a>(&mut self, path: &str, names: impl Iterator<Item = &'a str>) {
+        self.unique(path, names, |_, _, _| "expected exactly one, got both".to_owned());
+    }
+
+    /// [`Errors::one_each`], where names that differ only in case are the same.
+    fn one_each_ignoring_case<'a>(&mut self, path: &str, names: impl Iterator<Item = &'a str>) {
+        let names: Vec<String> = names.map(str::to_lowercase).collect();
+        self.one_each(path, names.iter().map(String::as_str));
     }
 }
 
@@ -228,11 +292,11 @@ fn check_metadata(errors: &mut Errors, metadata: &ObjectMeta) {
     let name = metadata.name.as_deref().unwrap_or_default();
     let prefix = metadata.generate_name.as_deref().unwrap_or_default();
     if name.is_empty() && prefix.is_empty() {
-        errors.add_with_help("metadata.name", "missing field `name`", "write `name` or `generateName`");
+        errors.add_with_help("metadata.name", "missing field(s)", "write `name` or `generateName`");
     }
     if !name.is_empty()
-        && let Err(problem) = names::subdomain(name)
+        && let Err((message, help)) = names::object_name(name)
     {
-        errors.add("metadata.name", problem);
+        errors.add_with_help("metadata.name", message, help);
     }
 }

@@ -236,8 +236,8 @@ mod tests {
                 "enable-api-fields",
                 "beta",
                 with("stdoutConfig", json!({"path": "x"})),
-                "spec.pipelineSpec.tasks[0].taskSpec.steps[0].stdoutConfig: step stdout stream support requires \
-                 \"enable-api-fields\" feature gate to be \"alpha\" but it is \"beta\"",
+                "step stdout stream support requires \"enable-api-fields\" feature gate to be \"alpha\" but it is \"beta\": \
+                 spec.pipelineSpec.tasks[0].taskSpec.steps[0].stdoutConfig",
             ),
             (
                 "enable-api-fields",
@@ -245,7 +245,7 @@ mod tests {
                 with("workspaces", json!([{"name": "w"}])),
                 "step workspaces requires \"enable-api-fields\" feature gate to be \"alpha\" or \"beta\" but it is \"stable\"",
             ),
-            ("enable-api-fields", "beta", nested.clone(), "tasks[0].pipelineSpec: pipelineSpec requires"),
+            ("enable-api-fields", "beta", nested.clone(), "pipelineSpec requires"),
             (
                 "enable-api-fields",
                 "stable",
@@ -257,7 +257,7 @@ mod tests {
                 "enable-api-fields",
                 "stable",
                 json!({"pipelineRef": {"resolver": "git", "params": []}}),
-                "spec.pipelineRef.resolver: resolver requires",
+                "resolver requires",
             ),
             (
                 "enable-cel-in-whenexpression",
@@ -275,13 +275,13 @@ mod tests {
                 "disable-inline-spec",
                 "pipeline",
                 nested,
-                "spec.pipelineSpec.tasks[0].pipelineSpec: must not set the field(s)",
+                "must not set the field(s): spec.pipelineSpec.tasks[0].pipelineSpec",
             ),
             (
                 "disable-inline-spec",
                 "pipelinerun",
                 task("retries", json!(1)),
-                "spec.pipelineSpec: must not set the field(s)",
+                "must not set the field(s): spec.pipelineSpec",
             ),
         ] {
             let run: PipelineRun =
@@ -296,23 +296,18 @@ mod tests {
     #[test]
     fn gates_of_task_runs() {
         for (key, value, spec, expected) in [
-            (
-                "enable-api-fields",
-                "beta",
-                json!({"taskRef": {"name": "t"}, "debug": {}}),
-                "spec.debug: debug requires",
-            ),
+            ("enable-api-fields", "beta", json!({"taskRef": {"name": "t"}, "debug": {}}), "debug requires"),
             (
                 "enable-api-fields",
                 "stable",
                 json!({"taskRef": {"name": "t"}, "computeResources": {}}),
-                "spec.computeResources: computeResources requires",
+                "computeResources requires",
             ),
             (
                 "enable-param-enum",
                 "false",
                 json!({"taskSpec": {"params": [{"name": "p", "enum": ["a"]}], "steps": [{"image": "i"}]}}),
-                "spec.taskSpec.params[0].enum: feature flag enable-param-enum should be set to true to use Enum",
+                "feature flag enable-param-enum should be set to true to use Enum: spec.taskSpec.params[0].enum",
             ),
             (
                 "disable-inline-spec",

@@ -3,31 +3,47 @@
 /// The longest name that fits into a label.
 const MAX_LABEL: usize = 63;
 
-/// A DNS label: lower-case letters, digits and `-`, not at the ends, at most 63.
+/// A DNS label: lower-case letters, digits and `-`, not at the ends, at most 63. Otherwise, what to write.
 pub(super) fn label(name: &str) -> Result<(), String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     check(name, inner, "lower-case letters, digits and `-`")
 }
 
-/// A DNS subdomain that fits into a label: labels with dots between, at most 63 together.
-pub(super) fn subdomain(name: &str) -> Result<(), String> {
+/// The name of an object: labels with dots between, at most 63 characters together. Otherwise, what is wrong and what to
+/// write.
+pub(super) fn object_name(name: &str) -> Result<(), (String, String)> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    check(name, inner, "lower-case letters, digits, `-` and `.`")
+    check(name, inner, "lower-case letters, digits, `-` and `.`").map_err(|help| {
+        if name.len() > MAX_LABEL {
+            ("Invalid resource name: length must be no more than 63 characters".to_owned(), help)
+        } else {
+            (format!("invalid resource name {name:?}: must be a valid DNS label"), help)
+        }
+    })
 }
 
 fn check(name: &str, allowed: impl Fn(char) -> bool, words: &str) -> Result<(), String> {
     if name.len() > MAX_LABEL {
-        return Err(format!(
-            "invalid name `{name}`: {} characters, at most {MAX_LABEL} are allowed",
-            name.len()
-        ));
+        return Err(format!("it has {} characters, at most {MAX_LABEL} are allowed", name.len()));
     }
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    if name.chars().all(allowed) && name.starts_with(edge) && name.ends_with(edge) {
+    let part = |part: &str| part.starts_with(edge) && part.ends_with(edge);
+    if name.chars().all(allowed) && name.split('.').all(part) {
         Ok(())
     } else {
-        Err(format!("invalid name `{name}`: use {words}, beginning and ending with a letter or digit"))
+        Err(format!("use {words}, beginning and ending with a letter or digit"))
     }
+}
+
+/// A name with an optional prefix, as Kubernetes has it for labels: `example.com/name`.
+pub(super) fn qualified(name: &str) -> bool {
+    let (prefix, name) = name.split_once('/').map_or((None, name), |(prefix, name)| (Some(prefix), name));
+    let edge = |c: char| c.is_ascii_alphanumeric();
+    prefix.is_none_or(|prefix| object_name(prefix).is_ok())
+        && name.len() <= MAX_LABEL
+        && name.starts_with(edge)
+        && name.ends_with(edge)
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
 }
 
 /// The name of a parameter: letters, digits, `_`, `-` and `.`, beginning with a letter or `_`.

@@ -5,73 +5,102 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Errors, names};
 use crate::{Param, ParamSpec, ParamType, ParamValue, PropertySpec};
 
+/// Whose parameters are declared: Tekton looks closer at those of a Task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A Task or StepAction.
+    Task,
+    /// A Pipeline with at least one Task written out in it.
+    PipelineWithTasks,
+    /// A Pipeline of references.
+    Pipeline,
+}
+
 /// Checks declarations of parameters.
-pub(super) fn check_specs(errors: &mut Errors, path: &str, params: &[ParamSpec]) {
-    errors.unique(path, "parameter", params.iter().map(|param| param.name.as_str()));
+pub(super) fn check_specs(errors: &mut Errors, path: &str, params: &[ParamSpec], owner: Owner) {
+    errors.unique(path, params.iter().map(|param| param.name.as_str()), |_, _, _| {
+        "parameter appears more than once".to_owned()
+    });
     for (index, param) in params.iter().enumerate() {
-        check_spec(errors, &format!("{path}[{index}]"), param);
+        check_spec(errors, &format!("{path}[{index}]"), param, owner);
     }
 }
 
-fn check_spec(errors: &mut Errors, path: &str, param: &ParamSpec) {
+fn check_spec(errors: &mut Errors, path: &str, param: &ParamSpec, owner: Owner) {
     let type_ = param.effective_type();
-    if param.name.is_empty() {
-        errors.missing(path, "name");
-    } else if type_ == ParamType::Object && !names::object(&param.name) {
-        errors.add(
-            format!("{path}.name"),
-            format!(
-                "invalid name `{}`: an object parameter's name has letters, digits, `-` and `_`, beginning with a \
-                 letter or `_`",
-                param.name
-            ),
-        );
-    } else if !names::parameter(&param.name) {
-        errors.add(
-            format!("{path}.name"),
-            format!(
-                "invalid name `{}`: use letters, digits, `-`, `_` and `.`, beginning with a letter or `_`",
-                param.name
-            ),
-        );
-    }
+    errors.ours_if(owner != Owner::Task, |errors| check_spec_name(errors, path, &param.name, type_));
     if let Some(default) = &param.default
         && default.type_() != type_
     {
         errors.add_with_help(
             format!("{path}.default"),
-            format!("the default is {}, and the parameter is {}", an(default.type_()), an(type_)),
+            format!("\"{type_}\" type does not match default value's type: \"{}\"", default.type_()),
             how_to_write(type_),
         );
     }
     match type_ {
-        ParamType::Object if param.properties.is_empty() => errors.add_with_help(
-            path,
-            "missing field `properties`",
-            "declare each key of the object, as in `properties: {url: {type: string}}`",
-        ),
-        ParamType::Object => check_properties(errors, path, &param.properties),
-        ParamType::String | ParamType::Array if !param.properties.is_empty() => {
-            errors.add(format!("{path}.properties"), format!("{} has no properties", an(type_)));
+        ParamType::Object if param.properties.is_empty() => {
+            errors.ours_if(owner == Owner::Pipeline, |errors| missing_properties(errors, path));
         }
+        ParamType::Object => check_properties(errors, path, &param.name, &param.properties, "The", ""),
+        ParamType::String | ParamType::Array if !param.properties.is_empty() => errors.ours(|errors| {
+            errors.add(format!("{path}.properties"), format!("{} has no properties", an(type_)));
+        }),
         ParamType::String | ParamType::Array => {}
     }
     check_enum(errors, path, param, type_);
 }
 
-fn check_properties(errors: &mut Errors, path: &str, properties: &BTreeMap<String, PropertySpec>) {
+fn check_spec_name(errors: &mut Errors, path: &str, name: &str, type_: ParamType) {
+    if name.is_empty() {
+        errors.missing(path, "name");
+    } else if type_ == ParamType::Object && !names::object(name) {
+        errors.add_with_help(
+            format!("{path}.name"),
+            format!("Object param name and key name format is invalid: map[{name}:[]]"),
+            "the name of an object has letters, digits, `-` and `_`, beginning with a letter or `_`",
+        );
+    } else if !names::parameter(name) {
+        errors.add_with_help(
+            format!("{path}.name"),
+            format!("The format of following array and string variable names is invalid: [{name}]"),
+            "use letters, digits, `-`, `_` and `.`, beginning with a letter or `_`",
+        );
+    }
+}
+
+fn missing_properties(errors: &mut Errors, path: &str) {
+    errors.add_with_help(
+        format!("{path}.properties"),
+        "missing field(s)",
+        "declare each key of the object, as in `properties: {url: {type: string}}`",
+    );
+}
+
+/// `the` and `end` are how Tekton's message about types begins and ends at this place.
+fn check_properties(
+    errors: &mut Errors,
+    path: &str,
+    name: &str,
+    properties: &BTreeMap<String, PropertySpec>,
+    the: &str,
+    end: &str,
+) {
     for (key, property) in properties {
         let path = format!("{path}.properties.{key}");
         if !names::object(key) {
-            errors.add(
+            errors.add_with_help(
                 path.as_str(),
-                format!(
-                    "invalid key `{key}`: use letters, digits, `-` and `_`, beginning with a letter or `_`"
-                ),
+                format!("Object param name and key name format is invalid: map[{name}:[{key}]]"),
+                "a key has letters, digits, `-` and `_`, beginning with a letter or `_`",
             );
         }
         if property.type_.is_some_and(|type_| type_ != ParamType::String) {
-            errors.add(format!("{path}.type"), "a key can only be of type `string`");
+            errors.add_with_help(
+                format!("{path}.type"),
+                format!("{the} value type specified for these keys [{key}] is invalid{end}"),
+                "a key can only be of type `string`",
+            );
         }
     }
 }
@@ -82,62 +111,86 @@ fn check_enum(errors: &mut Errors, path: &str, param: &ParamSpec, type_: ParamTy
     }
     let path = format!("{path}.enum");
     if type_ != ParamType::String {
-        errors.add(path, format!("only a string can have `enum`, and the parameter is {}", an(type_)));
+        errors.add_with_help(
+            path,
+            "enum can only be set with string type param",
+            format!("the parameter is {}", an(type_)),
+        );
         return;
     }
     let mut seen = BTreeSet::new();
     for (index, value) in param.enum_.iter().enumerate() {
         if !seen.insert(value) {
-            errors.add(format!("{path}[{index}]"), format!("`{value}` stands twice in `enum`"));
+            errors.add(
+                format!("{path}[{index}]"),
+                format!("parameter enum value {value} appears more than once"),
+            );
         }
     }
     if let Some(ParamValue::String(default)) = &param.default
+        && !default.is_empty()
         && !seen.contains(default)
     {
-        errors.add(
+        errors.add_with_help(
             path,
-            format!("the default `{default}` is not among the values: {}", param.enum_.join(", ")),
+            format!("param default value {default} not in the enum list"),
+            format!("the values are {}", param.enum_.join(", ")),
         );
     }
 }
 
-/// Checks declarations of results of a step or task.
+/// Checks declarations of results of a step or task. `the` is how Tekton's message about their types begins.
 pub(super) fn check_results<'a>(
     errors: &mut Errors,
     path: &str,
+    the: &str,
     results: impl Iterator<Item = (&'a str, Option<ParamType>, &'a BTreeMap<String, PropertySpec>)> + Clone,
 ) {
-    errors.unique(path, "result", results.clone().map(|(name, ..)| name));
+    errors.ours(|errors| errors.one_each(path, results.clone().map(|(name, ..)| name)));
     for (index, (name, type_, properties)) in results.enumerate() {
         let path = format!("{path}[{index}]");
         if name.is_empty() {
             errors.missing(&path, "name");
         } else if !names::result(name) {
-            errors.add(
+            errors.add_with_help(
                 format!("{path}.name"),
-                format!(
-                    "invalid name `{name}`: use letters, digits, `-`, `_` and `.`, beginning and ending with a letter \
-                     or digit"
-                ),
+                format!("invalid key name {name:?}"),
+                "use letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit",
             );
         }
         match type_ {
-            Some(ParamType::Object) if properties.is_empty() => errors.add_with_help(
-                path.as_str(),
-                "missing field `properties`",
-                "declare each key of the object, as in `properties: {url: {type: string}}`",
-            ),
-            Some(type_ @ (ParamType::String | ParamType::Array)) if !properties.is_empty() => {
-                errors.add(format!("{path}.properties"), format!("{} has no properties", an(type_)));
+            Some(ParamType::Object) if properties.is_empty() => missing_properties(errors, &path),
+            Some(type_ @ (ParamType::String | ParamType::Array)) => errors.ours(|errors| {
+                if !properties.is_empty() {
+                    errors.add(format!("{path}.properties"), format!("{} has no properties", an(type_)));
+                }
+            }),
+            Some(ParamType::Object) | None => {
+                let bad_type =
+                    |property: &&PropertySpec| property.type_.is_some_and(|type_| type_ != ParamType::String);
+                errors.ours_if(!properties.values().any(|property| bad_type(&property)), |errors| {
+                    check_properties(errors, &path, name, properties, the, ", the type must be string");
+                });
             }
-            _ => check_properties(errors, &path, properties),
         }
     }
 }
 
-/// Checks parameters that are set: names there and unique.
+/// Checks parameters that a run or reference sets: names there and unique.
 pub(super) fn check_values(errors: &mut Errors, path: &str, params: &[Param]) {
-    errors.unique(path, "parameter", params.iter().map(|param| param.name.as_str()));
+    errors.one_each_ignoring_case(path, params.iter().map(|param| param.name.as_str()));
+    check_value_names(errors, path, params);
+}
+
+/// Checks parameters that a pipeline's task or a matrix sets: names there and unique.
+pub(super) fn check_task_values(errors: &mut Errors, path: &str, params: &[Param]) {
+    errors.unique(path, params.iter().map(|param| param.name.as_str()), |name, _, _| {
+        format!("parameter names must be unique, the parameter {name:?} is also defined at")
+    });
+    check_value_names(errors, path, params);
+}
+
+fn check_value_names(errors: &mut Errors, path: &str, params: &[Param]) {
     for (index, param) in params.iter().enumerate() {
         if param.name.is_empty() {
             errors.missing(&format!("{path}[{index}]"), "name");
@@ -145,7 +198,7 @@ pub(super) fn check_values(errors: &mut Errors, path: &str, params: &[Param]) {
     }
 }
 
-/// Checks parameters that are set against their declarations in the same object.
+/// Checks parameters that are set against their declarations in the same object. Tekton does so when the run starts.
 pub(super) fn check_against(errors: &mut Errors, path: &str, params: &[Param], declared: &[ParamSpec]) {
     for (index, param) in params.iter().enumerate() {
         let Some(spec) = declared.iter().find(|spec| spec.name == param.name) else { continue };

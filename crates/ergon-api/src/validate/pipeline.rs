@@ -1,52 +1,135 @@
 //! Pipelines: their tasks, and what flows between them. Cycles are found in `ergon-engine`, which has the graph.
 
-use super::scope::{Scope, declared, each_variable};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::scope::{Scope, declared, each_variable, each_variable_except, tekton_reads};
 use super::{Errors, params, references, step, task};
 use crate::variables::{Part, Variable, variables};
-use crate::{Matrix, PipelineSpec, PipelineTask};
+use crate::{EmbeddedTask, Group, Matrix, ParamType, PipelineSpec, PipelineTask};
 
-/// Checks a Pipeline. `outer` is what the run around it declares.
-pub(super) fn check(errors: &mut Errors, path: &str, spec: &PipelineSpec, outer: &Scope) {
-    if spec.tasks.is_empty() {
-        let message = if spec.finally.is_empty() {
-            "missing field `tasks`".to_owned()
-        } else {
-            format!("there are {} final tasks and no tasks before them", spec.finally.len())
-        };
-        errors.add_with_help(format!("{path}.tasks"), message, "a Pipeline has at least one task");
-    }
-    params::check_specs(errors, &format!("{path}.params"), &spec.params);
-    let workspaces = format!("{path}.workspaces");
-    errors.unique(&workspaces, "workspace", spec.workspaces.iter().map(|workspace| workspace.name.as_str()));
-    for (index, workspace) in spec.workspaces.iter().enumerate() {
-        if workspace.name.is_empty() {
-            errors.missing(&format!("{workspaces}[{index}]"), "name");
+/// What stands around a Pipeline.
+#[derive(Clone, Copy)]
+pub(super) enum Around<'a> {
+    /// Nothing: it is an object of its own.
+    Nothing,
+    /// A run, which sets parameters and provides workspaces.
+    Run(&'a Scope<'a>),
+    /// A task of another Pipeline.
+    Pipeline(&'a Scope<'a>),
+}
+
+/// Checks a Pipeline.
+pub(super) fn check(errors: &mut Errors, path: &str, spec: &PipelineSpec, around: &Around<'_>) {
+    check_tasks_exist(errors, path, spec);
+    let owner = if spec.all_tasks().any(|task| task.task_spec.is_some()) && matches!(around, Around::Nothing)
+    {
+        params::Owner::PipelineWithTasks
+    } else {
+        params::Owner::Pipeline
+    };
+    params::check_specs(errors, &format!("{path}.params"), &spec.params, owner);
+    check_workspaces(errors, &format!("{path}.workspaces"), spec);
+
+    let nothing = Scope::default();
+    let (mut scope, final_scope);
+    match around {
+        Around::Nothing => {
+            scope = nothing.inside();
+            scope.declare(&spec.params);
+            final_scope = None;
+        }
+        // What is written out in a run is checked as Tekton does: what any task declares or sets is known to all, and
+        // final tasks and inner Pipelines are not looked at.
+        Around::Run(outer) if errors.group == Group::Tekton => {
+            scope = (*outer).clone();
+            scope.declare(&spec.params);
+            for task in &spec.tasks {
+                scope.add(&task.params);
+                if let Some(embedded) = &task.task_spec {
+                    scope.combine(&embedded.task.params);
+                }
+            }
+            final_scope = Some(Scope::partial());
+        }
+        Around::Pipeline(_) if errors.group == Group::Tekton => {
+            scope = Scope::partial();
+            final_scope = Some(Scope::partial());
+        }
+        Around::Run(outer) | Around::Pipeline(outer) => {
+            scope = outer.inside();
+            scope.declare(&spec.params);
+            final_scope = None;
         }
     }
-    let mut scope = outer.clone();
-    scope.declare(&spec.params);
     scope.provide(spec.workspaces.iter().map(|workspace| workspace.name.as_str()));
 
     check_names(errors, path, spec);
+    let names = Names::of(spec);
+    let is_alone = matches!(around, Around::Nothing);
     for (list, tasks, is_final) in [("tasks", &spec.tasks, false), ("finally", &spec.finally, true)] {
+        let scope = if is_final { final_scope.as_ref().unwrap_or(&scope) } else { &scope };
         for (index, task) in tasks.iter().enumerate() {
-            let place = Place { spec, scope: &scope, task, is_final };
+            let place = Place { spec, names: &names, scope, task, is_final, is_alone };
             place.check(errors, &format!("{path}.{list}[{index}]"));
         }
     }
-    check_results(errors, path, spec);
+    check_results(errors, path, spec, &names);
+}
+
+fn check_tasks_exist(errors: &mut Errors, path: &str, spec: &PipelineSpec) {
+    if !spec.tasks.is_empty() {
+        return;
+    }
+    if !spec.finally.is_empty() {
+        errors.add_with_help(
+            format!("{path}.finally"),
+            format!("invalid value: spec.tasks is empty but spec.finally has {} tasks", spec.finally.len()),
+            "a Pipeline has at least one task",
+        );
+    } else if *spec == PipelineSpec::default() {
+        let fields = ["description", "params", "resources", "tasks", "workspaces"]
+            .map(|field| format!("{path}.{field}"));
+        errors.add_with_help(
+            format!("{path}.tasks"),
+            format!("expected at least one, got none: {}", fields.join(", ")),
+            "a Pipeline has at least one task",
+        );
+    } else {
+        errors.ours(|errors| {
+            errors.add_with_help(
+                format!("{path}.tasks"),
+                "missing field(s)",
+                "a Pipeline has at least one task",
+            );
+        });
+    }
+}
+
+fn check_workspaces(errors: &mut Errors, path: &str, spec: &PipelineSpec) {
+    errors.unique(path, spec.workspaces.iter().map(|workspace| workspace.name.as_str()), |name, _, _| {
+        format!("invalid value: workspace with name {name:?} appears more than once")
+    });
+    for (index, workspace) in spec.workspaces.iter().enumerate() {
+        if workspace.name.is_empty() {
+            errors.add(
+                format!("{path}[{index}].name"),
+                format!("invalid value: workspace {index} has empty name"),
+            );
+        }
+    }
 }
 
 /// Task names are unique over `tasks` and `finally` together: they name runs, results and variables.
 fn check_names(errors: &mut Errors, path: &str, spec: &PipelineSpec) {
-    let mut seen = std::collections::BTreeMap::new();
+    let mut seen = BTreeMap::new();
     for (list, tasks) in [("tasks", &spec.tasks), ("finally", &spec.finally)] {
         for (index, task) in tasks.iter().enumerate() {
             let path = format!("{path}.{list}[{index}]");
             task::check_label(errors, &path, &task.name);
             if let Some(first) = seen.get(task.name.as_str()) {
-                errors.add(
+                errors.add_with_help(
                     format!("{path}.name"),
+                    "expected exactly one, got both",
                     format!("task `{}` is already declared as {first}", task.name),
                 );
             } else if !task.name.is_empty() {
@@ -56,12 +139,33 @@ fn check_names(errors: &mut Errors, path: &str, spec: &PipelineSpec) {
     }
 }
 
+/// The tasks of a Pipeline by name.
+struct Names<'a> {
+    tasks: BTreeMap<&'a str, &'a PipelineTask>,
+    finally: BTreeMap<&'a str, &'a PipelineTask>,
+}
+
+impl<'a> Names<'a> {
+    fn of(spec: &'a PipelineSpec) -> Self {
+        let by_name =
+            |tasks: &'a [PipelineTask]| tasks.iter().rev().map(|task| (task.name.as_str(), task)).collect();
+        Self { tasks: by_name(&spec.tasks), finally: by_name(&spec.finally) }
+    }
+
+    fn any(&self, name: &str) -> Option<&'a PipelineTask> {
+        self.tasks.get(name).or_else(|| self.finally.get(name)).copied()
+    }
+}
+
 /// One task and all that it can refer to.
 struct Place<'a> {
     spec: &'a PipelineSpec,
-    scope: &'a Scope,
+    names: &'a Names<'a>,
+    scope: &'a Scope<'a>,
     task: &'a PipelineTask,
     is_final: bool,
+    /// True when the Pipeline is an object of its own.
+    is_alone: bool,
 }
 
 impl Place<'_> {
@@ -70,28 +174,30 @@ impl Place<'_> {
         self.check_work(errors, path);
         self.check_order(errors, path);
         self.check_workspaces(errors, path);
-        params::check_values(errors, &format!("{path}.params"), &task.params);
+        params::check_task_values(errors, &format!("{path}.params"), &task.params);
         references::check_when(errors, &format!("{path}.when"), &task.when);
-        step::check_on_error(errors, path, task.on_error.as_deref());
-        if task.retries.is_some_and(|retries| retries < 0) {
-            errors.add(format!("{path}.retries"), "retries cannot be negative");
-        }
+        step::check_on_error(errors, path, task.on_error.as_deref(), |word| format!("invalid value: {word}"));
         if task.continues_on_error() && task.retries.is_some_and(|retries| retries > 0) {
             errors.add_with_help(
                 format!("{path}.onError"),
-                "onError cannot be `continue` when there are retries",
+                "PipelineTask OnError cannot be set to \"continue\" when Retries is greater than 0",
                 "remove one of `onError` and `retries`",
             );
         }
-        if task.timeout.is_some_and(crate::Duration::is_negative) {
-            errors.add(format!("{path}.timeout"), "a timeout cannot be negative");
-        }
+        errors.ours(|errors| {
+            if let Some(retries) = task.retries.filter(|retries| *retries < 0) {
+                errors.add(format!("{path}.retries"), format!("invalid value: {retries} should be >= 0"));
+            }
+            if let Some(timeout) = task.timeout.filter(|timeout| timeout.is_negative()) {
+                errors.add(format!("{path}.timeout"), format!("invalid value: {timeout} should be >= 0"));
+            }
+        });
         if let Some(matrix) = &task.matrix {
             self.check_matrix(errors, &format!("{path}.matrix"), matrix);
         }
         // What is written out inside has scopes of its own, and is checked with them.
-        let outside = PipelineTask { task_spec: None, pipeline_spec: None, ..task.clone() };
-        each_variable(path, &outside, |path, variable| {
+        each_variable_except(path, task, &["taskSpec", "pipelineSpec"], |path, variable| {
+            Self::check_prefix(errors, path, variable);
             if !self.scope.check(errors, path, variable) {
                 self.check_variable(errors, path, variable);
             }
@@ -101,56 +207,74 @@ impl Place<'_> {
     /// What the task runs: exactly one thing, and a valid one.
     fn check_work(&self, errors: &mut Errors, path: &str) {
         let task = self.task;
-        errors.exactly_one(
-            path,
-            &[
-                ("taskRef", task.task_ref.is_some()),
-                ("taskSpec", task.task_spec.is_some()),
-                ("pipelineRef", task.pipeline_ref.is_some()),
-                ("pipelineSpec", task.pipeline_spec.is_some()),
-            ],
-        );
+        let fields = [
+            ("taskRef", task.task_ref.is_some()),
+            ("taskSpec", task.task_spec.is_some()),
+            ("pipelineRef", task.pipeline_ref.is_some()),
+            ("pipelineSpec", task.pipeline_spec.is_some()),
+        ];
+        let set: Vec<String> =
+            fields.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| format!("{path}.{name}")).collect();
+        match set.as_slice() {
+            [] => errors.exactly_one(path, &fields),
+            [_] => {}
+            [_, second, ..] => {
+                errors
+                    .add(second.as_str(), format!("expected exactly one, got multiple: {}", set.join(", ")));
+            }
+        }
         if let Some(task_ref) = &task.task_ref {
-            references::check_task_ref(errors, &format!("{path}.taskRef"), task_ref);
+            let path = format!("{path}.taskRef");
+            if task_ref.api_version.is_some() || task_ref.kind.as_deref().is_some_and(|kind| kind != "Task") {
+                check_custom(errors, &path, "ref", task_ref.api_version.as_deref(), task_ref.kind.as_deref());
+            } else {
+                references::check_task_ref(errors, &path, task_ref);
+            }
         }
         if let Some(pipeline_ref) = &task.pipeline_ref {
             references::check_pipeline_ref(errors, &format!("{path}.pipelineRef"), pipeline_ref);
         }
         if let Some(pipeline) = &task.pipeline_spec {
-            check(errors, &format!("{path}.pipelineSpec"), pipeline, &self.inner_scope());
+            let scope = self.inner_scope(errors.group);
+            check(errors, &format!("{path}.pipelineSpec"), pipeline, &Around::Pipeline(&scope));
         }
         if let Some(embedded) = &task.task_spec {
-            let path = format!("{path}.taskSpec");
-            if !embedded.task.steps.is_empty() {
-                for (field, is_set) in
-                    [("apiVersion", embedded.api_version.is_some()), ("kind", embedded.kind.is_some())]
-                {
-                    if is_set {
-                        errors.add(format!("{path}.{field}"), format!("{field} cannot be used with `steps`"));
-                    }
-                }
-            }
-            if embedded.api_version.is_some() && embedded.kind.is_none() {
-                errors.add(format!("{path}.kind"), "a custom task needs `kind` as well");
-            } else if embedded.kind.is_some()
-                && embedded.api_version.is_none()
-                && embedded.task.steps.is_empty()
-            {
-                errors.add(format!("{path}.apiVersion"), "a custom task needs `apiVersion` as well");
-            } else if !embedded.is_custom_task() {
-                task::check(errors, &path, &embedded.task, &self.inner_scope());
-                each_variable(&format!("{path}.steps"), &embedded.task.steps, |path, variable| {
-                    if variable.path[0] == "tasks" {
-                        self.check_variable(errors, path, variable);
-                    }
-                });
-            }
+            self.check_embedded(errors, &format!("{path}.taskSpec"), embedded);
         }
     }
 
-    /// What a Task or Pipeline written out here can use: all that the Pipeline can, and what is set for it.
-    fn inner_scope(&self) -> Scope {
-        let mut scope = self.scope.clone();
+    fn check_embedded(&self, errors: &mut Errors, path: &str, embedded: &EmbeddedTask) {
+        if !embedded.task.steps.is_empty() {
+            for (field, is_set) in
+                [("apiVersion", embedded.api_version.is_some()), ("kind", embedded.kind.is_some())]
+            {
+                if is_set {
+                    errors.add(
+                        format!("{path}.{field}"),
+                        format!("taskSpec.{field} cannot be specified when using taskSpec.steps"),
+                    );
+                }
+            }
+        }
+        if embedded.api_version.is_some() || embedded.kind.as_deref().is_some_and(|kind| kind != "Task") {
+            check_custom(errors, path, "spec", embedded.api_version.as_deref(), embedded.kind.as_deref());
+            return;
+        }
+        task::check(errors, path, &embedded.task, &self.inner_scope(errors.group));
+        each_variable(&format!("{path}.steps"), &embedded.task.steps, |path, variable| {
+            if variable.path[0] == "tasks" {
+                self.check_variable(errors, path, variable);
+            }
+        });
+    }
+
+    /// What a Task or Pipeline written out here can use: all that the Pipeline can, and what is set for it. Tekton asks for
+    /// a declaration of the latter in the Task, or in the run around the Pipeline.
+    fn inner_scope(&self, group: Group) -> Scope<'_> {
+        let mut scope = self.scope.inside();
+        if group == Group::Tekton {
+            return scope;
+        }
         scope.set(&self.task.params);
         if let Some(matrix) = &self.task.matrix {
             // Each run gets one of the values.
@@ -169,7 +293,10 @@ impl Place<'_> {
         if self.is_final && !self.task.run_after.is_empty() {
             errors.add_with_help(
                 path,
-                "a final task has no runAfter",
+                format!(
+                    "invalid value: no runAfter allowed under spec.finally, final task {} has runAfter specified",
+                    self.task.name
+                ),
                 "final tasks run side by side, after all others",
             );
             return;
@@ -177,43 +304,65 @@ impl Place<'_> {
         for (index, name) in self.task.run_after.iter().enumerate() {
             let path = format!("{path}[{index}]");
             if *name == self.task.name {
-                errors.add(path, format!("task `{name}` waits for itself"));
-            } else if self.spec.finally.iter().any(|task| task.name == *name) {
-                errors.add(path, format!("task `{name}` is a final task, which runs after this one"));
-            } else if !self.spec.tasks.iter().any(|task| task.name == *name) {
                 errors.add_with_help(
                     path,
-                    format!("task `{name}` is not in the Pipeline"),
-                    declared("tasks", name, self.spec.tasks.iter().map(|task| task.name.as_str())),
+                    format!("invalid value: cycle detected; task {name:?} depends on {name:?}"),
+                    "a task cannot wait for itself",
                 );
+            } else if !self.names.tasks.contains_key(name.as_str()) {
+                self.not_in_pipeline(errors, &path, name);
             }
         }
     }
 
+    /// A task waits for one that is not there.
+    fn not_in_pipeline(&self, errors: &mut Errors, path: &str, name: &str) {
+        let task = &self.task.name;
+        let help = if self.names.finally.contains_key(name) {
+            format!("`{name}` is a final task, which runs after this one")
+        } else {
+            declared("tasks", name, self.spec.tasks.iter().map(|task| task.name.as_str()))
+        };
+        errors.add_with_help(
+            path,
+            format!(
+                "invalid value: couldn't add link between {task} and {name}: task {task} depends on {name} but {name} \
+                 wasn't present in Pipeline"
+            ),
+            help,
+        );
+    }
+
     fn check_workspaces(&self, errors: &mut Errors, path: &str) {
         let path = format!("{path}.workspaces");
-        errors.unique(
-            &path,
-            "workspace",
-            self.task.workspaces.iter().map(|workspace| workspace.name.as_str()),
-        );
-        for (index, binding) in self.task.workspaces.iter().enumerate() {
-            let path = format!("{path}[{index}]");
-            if binding.name.is_empty() {
-                errors.missing(&path, "name");
+        errors.ours_if(!self.is_alone, |errors| {
+            errors.unique(
+                &path,
+                self.task.workspaces.iter().map(|workspace| workspace.name.as_str()),
+                |name, _, _| format!("workspace name {name:?} must be unique"),
+            );
+            for (index, binding) in self.task.workspaces.iter().enumerate() {
+                let path = format!("{path}[{index}]");
+                if binding.name.is_empty() {
+                    errors.missing(&path, "name");
+                }
+                let (field, wanted) = match &binding.workspace {
+                    Some(workspace) => ("workspace", workspace),
+                    None => ("name", &binding.name),
+                };
+                if !wanted.is_empty() && !self.scope.has_workspace(wanted) {
+                    errors.add_with_help(
+                        format!("{path}.{field}"),
+                        format!(
+                            "invalid value: pipeline task {:?} expects workspace with name {wanted:?} but none exists in \
+                             pipeline spec",
+                            self.task.name
+                        ),
+                        self.scope.workspace_help(wanted),
+                    );
+                }
             }
-            let (field, wanted) = match &binding.workspace {
-                Some(workspace) => ("workspace", workspace),
-                None => ("name", &binding.name),
-            };
-            if !wanted.is_empty() && !self.scope.has_workspace(wanted) {
-                errors.add_with_help(
-                    format!("{path}.{field}"),
-                    format!("workspace `{wanted}` is not declared by the Pipeline"),
-                    self.scope.workspace_help(wanted),
-                );
-            }
-        }
+        });
     }
 
     /// A matrix fans out over lists of texts, and sets nothing that `params` sets.
@@ -222,192 +371,333 @@ impl Place<'_> {
             errors.add(path, "a matrix cannot fan out over a Pipeline");
         }
         let params_path = format!("{path}.params");
-        params::check_values(errors, &params_path, &matrix.params);
-        let mut combinations = 1_usize;
+        params::check_task_values(errors, &params_path, &matrix.params);
+        let mut combinations = usize::from(!matrix.params.is_empty());
         for (index, param) in matrix.params.iter().enumerate() {
             let path = format!("{params_path}[{index}].value");
             if let Some(items) = param.value.as_array() {
                 combinations = combinations.saturating_mul(items.len().max(1));
             } else if !param.value.as_str().is_some_and(|text| variables(text).iter().any(|v| v.is_alone)) {
-                errors.add_with_help(
-                    path,
-                    format!("parameter `{}` of a matrix is not an array", param.name),
-                    "write a list of texts, or a whole array as in `$(params.list[*])`",
-                );
+                errors.ours(|errors| {
+                    errors.add_with_help(
+                        path,
+                        format!("parameter `{}` of a matrix is not an array", param.name),
+                        "write a list of texts, or a whole array as in `$(params.list[*])`",
+                    );
+                });
             }
         }
+        combinations = combinations.saturating_add(included(matrix));
         let most = usize::try_from(errors.config.defaults.max_matrix_combinations).unwrap_or(usize::MAX);
-        if combinations.saturating_add(matrix.include.len()) > most && !matrix.params.is_empty() {
-            errors.add(
-                params_path.as_str(),
+        if combinations > most {
+            errors.add_with_help(
+                path,
+                format!("expected 0 <= {combinations} <= {most}"),
                 format!("the matrix has {combinations} combinations, at most {most} are allowed"),
             );
         }
         for (index, include) in matrix.include.iter().enumerate() {
             let path = format!("{path}.include[{index}].params");
-            params::check_values(errors, &path, &include.params);
+            params::check_task_values(errors, &path, &include.params);
             for (index, param) in include.params.iter().enumerate() {
                 if param.value.as_str().is_none() {
-                    errors.add(
-                        format!("{path}[{index}].value"),
-                        format!("parameter `{}` of an included combination is not a string", param.name),
-                    );
+                    errors.ours(|errors| {
+                        errors.add(
+                            format!("{path}[{index}].value"),
+                            format!("parameter `{}` of an included combination is not a string", param.name),
+                        );
+                    });
                 }
             }
         }
+        let outside: BTreeSet<&str> = self.task.params.iter().map(|param| param.name.as_str()).collect();
         let in_matrix = matrix.params.iter().chain(matrix.include.iter().flat_map(|include| &include.params));
-        for param in in_matrix {
-            if self.task.params.iter().any(|other| other.name == param.name) {
-                errors
-                    .add(path, format!("parameter `{}` stands both in `matrix` and in `params`", param.name));
+        for name in in_matrix.map(|param| param.name.as_str()).collect::<BTreeSet<_>>() {
+            if outside.contains(name) {
+                let task = path.strip_suffix(".matrix").unwrap_or(path);
+                errors.add(
+                    path,
+                    format!("expected exactly one, got both: {path}[{name}], {task}.params[{name}]"),
+                );
             }
+        }
+    }
+
+    /// In parameters and conditions, Tekton takes only what it knows, so that a shell's `$(…)` is found early.
+    fn check_prefix(errors: &mut Errors, path: &str, variable: &Variable) {
+        const KNOWN: [&str; 6] = ["params", "tasks", "finally", "context", "workspaces", "results"];
+        if tekton_reads(path) && !KNOWN.contains(&variable.path[0].as_str()) {
+            errors.add(
+                path,
+                format!(
+                    "invalid value: invalid variable reference \"{variable}\", must start with a valid prefix: params, \
+                     tasks, finally, context, workspaces, or results; if you meant a shell variable, use ${{VAR}} instead"
+                ),
+            );
         }
     }
 
     /// Variables of pipelines: results and states of tasks, and the context.
     fn check_variable(&self, errors: &mut Errors, path: &str, variable: &Variable) {
+        let reads = tekton_reads(path);
+        let is_matrix = path.contains(".matrix.");
         match variable.names().as_slice() {
-            ["tasks", "status"] if !self.is_final => {
-                errors.add(path, format!("`{variable}` is known in final tasks only"));
+            ["tasks", "status"] | ["tasks", _, "status" | "reason"] if !self.is_final => {
+                errors.ours_if(!reads || is_matrix || path.contains(".steps["), |errors| {
+                    errors.add_with_help(
+                        path,
+                        "invalid value: pipeline tasks can not refer to execution status of any other pipeline task or \
+                         aggregate status of tasks",
+                        format!("`{variable}` is known in final tasks only"),
+                    );
+                });
             }
-            ["tasks", name, "status" | "reason"] => {
-                if self.is_final {
-                    self.check_task(errors, path, variable, name);
-                } else {
-                    errors.add(path, format!("`{variable}` is known in final tasks only"));
-                }
+            ["tasks", name, "status" | "reason"] if !self.names.tasks.contains_key(name) => {
+                errors.ours_if(!reads || is_matrix, |errors| {
+                    errors.add_with_help(
+                        path,
+                        format!("invalid value: pipeline task {name} is not defined in the pipeline"),
+                        declared("tasks", name, self.spec.tasks.iter().map(|task| task.name.as_str())),
+                    );
+                });
             }
             ["tasks", name, "results", result, ..] => {
-                if let Some(task) = self.check_task(errors, path, variable, name) {
-                    check_result(errors, path, variable, task, result);
+                if let Some(task) = self.check_producer(errors, path, name) {
+                    let is_ours = self.is_final || !path.contains(".params[") || is_matrix;
+                    check_result(errors, path, variable, task, result, is_ours);
                 }
             }
-            ["tasks", name, "matrix", ..] => {
-                if let Some(task) = self.check_task(errors, path, variable, name)
+            ["tasks", name, "matrix", ..] => errors.ours(|errors| {
+                if let Some(task) = self.check_producer(errors, path, name)
                     && !task.is_matrixed()
                 {
                     errors.add(path, format!("`{variable}` asks for the matrix of `{name}`, which has none"));
                 }
+            }),
+            ["tasks", name, "inputs" | "outputs", ..] => errors.ours(|errors| {
+                self.check_producer(errors, path, name);
+            }),
+            ["context", object @ ("pipelineRun" | "pipeline" | "pipelineTask"), field] => {
+                let known: &[&str] = match *object {
+                    "pipelineRun" => &["name", "namespace", "uid"],
+                    "pipeline" => &["name"],
+                    _ => &["retries"],
+                };
+                if !known.contains(field) {
+                    errors.ours_if(!reads || path.contains(".when["), |errors| {
+                        errors.add_with_help(
+                            path,
+                            format!("non-existent variable in \"{variable}\""),
+                            format!("of context.{object} there is {}", known.join(", ")),
+                        );
+                    });
+                }
             }
-            ["tasks", name, "inputs" | "outputs", ..] => {
-                self.check_task(errors, path, variable, name);
-            }
-            ["context", "pipelineRun", field] if !["name", "namespace", "uid"].contains(field) => errors
-                .add_with_help(
-                    path,
-                    format!("`{variable}` is not known"),
-                    "the fields of context.pipelineRun are name, namespace and uid",
-                ),
-            ["context", "pipeline", field] if *field != "name" => {
-                errors.add_with_help(
-                    path,
-                    format!("`{variable}` is not known"),
-                    "write `$(context.pipeline.name)`",
-                );
-            }
-            ["context", "pipelineTask", field] if *field != "retries" => errors.add_with_help(
-                path,
-                format!("`{variable}` is not known"),
-                "write `$(context.pipelineTask.retries)`",
-            ),
             _ => {}
         }
     }
 
-    /// The task is one whose end comes before this one's start. Returns it.
-    fn check_task(
-        &self,
-        errors: &mut Errors,
-        path: &str,
-        variable: &Variable,
-        name: &str,
-    ) -> Option<&PipelineTask> {
-        if name == self.task.name {
-            errors.add(path, format!("`{variable}` uses the task that it stands in"));
+    /// A task whose result is used is one that ends before this one starts. Returns it.
+    fn check_producer(&self, errors: &mut Errors, path: &str, name: &str) -> Option<&PipelineTask> {
+        if let Some(task) = self.names.tasks.get(name)
+            && *name != self.task.name
+        {
+            if task.is_pipeline() {
+                errors.add(
+                    path,
+                    format!(
+                        "invalid value: result reference to pipelineTask {name:?} is not supported: referenced task uses \
+                         pipelineRef or pipelineSpec and result propagation from child Pipelines is not yet implemented"
+                    ),
+                );
+            }
+            return Some(task);
+        }
+        if !self.is_final {
+            errors.ours_if(!tekton_reads(path), |errors| {
+                if *name == self.task.name {
+                    errors.add_with_help(
+                        path,
+                        format!("invalid value: cycle detected; task {name:?} depends on {name:?}"),
+                        "a task cannot use its own result",
+                    );
+                } else {
+                    self.not_in_pipeline(errors, path, name);
+                }
+            });
             return None;
         }
-        if self.spec.finally.iter().any(|task| task.name == name) {
-            errors.add(
-                path,
-                format!("`{variable}` uses the final task `{name}`, which no other task can wait for"),
-            );
-            return None;
-        }
-        let found = self.spec.tasks.iter().find(|task| task.name == name);
-        if found.is_none() {
-            errors.add_with_help(
-                path,
-                format!("`{variable}` uses the task `{name}`, which is not in the Pipeline"),
-                declared("tasks", name, self.spec.tasks.iter().map(|task| task.name.as_str())),
-            );
-        }
-        found
+        errors.ours_if(!tekton_reads(path) || path.contains(".matrix.") || path.contains(".steps["), |errors| {
+            let message = "invalid value: invalid task result reference, final task has task result reference from a";
+            if self.names.finally.contains_key(name) {
+                errors.add_with_help(
+                    path,
+                    format!("{message} final task {name}"),
+                    "final tasks run side by side",
+                );
+            } else {
+                errors.add_with_help(
+                    path,
+                    format!("{message} task {name} which is not defined in the pipeline"),
+                    declared("tasks", name, self.spec.tasks.iter().map(|task| task.name.as_str())),
+                );
+            }
+        });
+        None
     }
 }
 
-/// The task produces such a result, as far as it is written out here.
-fn check_result(errors: &mut Errors, path: &str, variable: &Variable, task: &PipelineTask, result: &str) {
-    if task.is_matrixed() && variable.part != Part::All {
-        errors.add_with_help(
-            path,
-            format!("`{variable}` uses a result of `{}`, which runs once for each combination", task.name),
-            format!("use all of them, as in `$(tasks.{}.results.{result}[*])`", task.name),
-        );
-    }
+/// How many combinations `include` adds to those of `params`: those that no combination of `params` takes up.
+fn included(matrix: &Matrix) -> usize {
+    let values: BTreeMap<&str, &[String]> = matrix
+        .params
+        .iter()
+        .map(|param| (param.name.as_str(), param.value.as_array().unwrap_or_default()))
+        .collect();
+    let is_new = |include: &&crate::IncludeParams| {
+        values.is_empty()
+            || include.params.iter().any(|param| {
+                values.get(param.name.as_str()).is_some_and(|values| {
+                    !values.iter().any(|value| Some(value.as_str()) == param.value.as_str())
+                })
+            })
+    };
+    matrix.include.iter().filter(is_new).count()
+}
+
+/// The task produces such a result, as far as it is written out here. Tekton does not look at the place if `is_ours`.
+fn check_result(
+    errors: &mut Errors,
+    path: &str,
+    variable: &Variable,
+    task: &PipelineTask,
+    result: &str,
+    is_ours: bool,
+) {
+    errors.ours_if(is_ours, |errors| check_use_of_matrix(errors, path, variable, task, result));
     let Some(embedded) = task.task_spec.as_ref().filter(|embedded| !embedded.is_custom_task()) else {
         return;
     };
     let results = &embedded.task.results;
-    if !results.iter().any(|known| known.name == result) {
+    errors.ours(|errors| {
+        if !results.iter().any(|known| known.name == result) {
+            errors.add_with_help(
+                path,
+                format!(
+                    "`{variable}` uses the result `{result}`, which the task `{}` does not declare",
+                    task.name
+                ),
+                declared("results", result, results.iter().map(|known| known.name.as_str())),
+            );
+        }
+    });
+}
+
+/// Of a task that runs once for each combination, all results are used together, and they are texts.
+fn check_use_of_matrix(
+    errors: &mut Errors,
+    path: &str,
+    variable: &Variable,
+    task: &PipelineTask,
+    result: &str,
+) {
+    if !task.is_matrixed() {
+        return;
+    }
+    if variable.part != Part::All {
         errors.add_with_help(
             path,
             format!(
-                "`{variable}` uses the result `{result}`, which the task `{}` does not declare",
-                task.name
+                "A matrixed pipelineTask can only be consumed in aggregate using [*] notation, but is currently set to {}",
+                variable.text
             ),
-            declared("results", result, results.iter().map(|known| known.name.as_str())),
+            format!("use all of them, as in `$(tasks.{}.results.{result}[*])`", task.name),
         );
+    }
+    let declared = task.task_spec.iter().flat_map(|embedded| &embedded.task.results);
+    for known in declared.filter(|known| known.name == result) {
+        let type_ = known.effective_type();
+        if type_ != ParamType::String {
+            errors.add(
+                path,
+                format!(
+                    "invalid value: Matrixed PipelineTasks emitting results must have an underlying type string, but \
+                     result {result} has type {type_} in pipelineTask"
+                ),
+            );
+        }
     }
 }
 
 /// Results of the Pipeline come from results of its tasks, final ones included.
-fn check_results(errors: &mut Errors, path: &str, spec: &PipelineSpec) {
+fn check_results(errors: &mut Errors, path: &str, spec: &PipelineSpec, names: &Names<'_>) {
     let path = format!("{path}.results");
-    errors.unique(&path, "result", spec.results.iter().map(|result| result.name.as_str()));
+    errors.ours(|errors| errors.one_each(&path, spec.results.iter().map(|result| result.name.as_str())));
     for (index, result) in spec.results.iter().enumerate() {
         let path = format!("{path}[{index}]");
         if result.name.is_empty() {
             errors.missing(&path, "name");
         }
-        let mut found = 0;
-        each_variable(&format!("{path}.value"), &result.value, |path, variable| {
+        let (mut found, mut results) = (0, 0);
+        let value_path = format!("{path}.value");
+        each_variable(&value_path, &result.value, |path, variable| {
             found += 1;
-            match variable.names().as_slice() {
-                ["tasks", name, "results", wanted, ..] => {
-                    match spec.all_tasks().find(|task| task.name == *name) {
-                        Some(task) => check_result(errors, path, variable, task, wanted),
-                        None => errors.add_with_help(
-                            path,
-                            format!("`{variable}` uses the task `{name}`, which is not in the Pipeline"),
-                            declared("tasks", name, spec.all_tasks().map(|task| task.name.as_str())),
-                        ),
-                    }
-                }
-                // Tekton takes the states and artifacts of tasks here as well.
-                ["tasks", ..] | ["finally", _, "results", ..] => {}
-                _ => errors.add_with_help(
+            let parts = variable.names();
+            let ["tasks" | "finally", name, "results", wanted, ..] = parts.as_slice() else { return };
+            results += 1;
+            let task = match variable.path[0].as_str() {
+                "finally" => names.finally.get(name).copied(),
+                _ if errors.group == Group::Ergon => names.any(name),
+                _ => names.tasks.get(name).copied(),
+            };
+            match task {
+                Some(task) => errors.ours(|errors| check_result(errors, path, variable, task, wanted, true)),
+                None => errors.add_with_help(
                     path,
-                    format!("`{variable}` is not a result of a task"),
-                    "write `$(tasks.<task>.results.<name>)`",
+                    "invalid value: referencing a nonexistent task",
+                    declared("tasks", name, spec.all_tasks().map(|task| task.name.as_str())),
                 ),
             }
         });
-        if found == 0 {
+        if results == 0 {
+            let what = if found == 0 { "no expressions were" } else { "an invalid expressions was" };
             errors.add_with_help(
-                format!("{path}.value"),
-                "the value uses no result of a task",
+                value_path,
+                format!(
+                    "invalid value: expected pipeline results to be task result expressions but {what} found"
+                ),
                 "write `$(tasks.<task>.results.<name>)`",
             );
         }
+    }
+}
+
+/// A task of another kind: Tekton only hands it on.
+fn check_custom(errors: &mut Errors, path: &str, what: &str, api_version: Option<&str>, kind: Option<&str>) {
+    if kind.is_none() && what == "spec" {
+        errors.add(format!("{path}.kind"), format!("invalid value: custom task {what} must specify kind"));
+    }
+    let Some(api_version) = api_version else {
+        let help = match kind {
+            Some("ClusterTask") => {
+                "the kind ClusterTask is gone: write `resolver: cluster` with the parameters kind, name and namespace"
+            }
+            _ => "a kind other than Task is a custom task, as in `apiVersion: example.dev/v1`",
+        };
+        errors.add_with_help(
+            format!("{path}.apiVersion"),
+            format!("invalid value: custom task {what} must specify apiVersion"),
+            help,
+        );
+        return;
+    };
+    let parts: Vec<&str> = api_version.split('/').collect();
+    if parts.len() != 2 || parts.contains(&"") {
+        errors.add(
+            format!("{path}.apiVersion"),
+            format!(
+                "invalid value: invalid apiVersion format {api_version:?}, must be in the format \"group/version\""
+            ),
+        );
     }
 }

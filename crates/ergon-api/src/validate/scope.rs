@@ -7,14 +7,17 @@ use serde_json::Value;
 
 use super::Errors;
 use crate::variables::{Part, Variable, variables};
-use crate::{Param, ParamSpec, ParamType, suggest};
+use crate::{Group, Param, ParamSpec, ParamType, suggest};
 
 /// What is declared around a place. Parameters and workspaces come from further out as well: those of a run can be
 /// used in the Task or Pipeline that is written out in it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scope {
+pub(super) struct Scope<'a> {
+    outer: Option<&'a Scope<'a>>,
     params: BTreeMap<String, Known>,
     workspaces: BTreeSet<String>,
+    /// Where more may be declared than is known here, what is not known is not reported under `tekton.dev`.
+    is_partial: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -24,13 +27,46 @@ struct Known {
     keys: Option<BTreeSet<String>>,
 }
 
-impl Scope {
+impl Known {
+    fn declared(param: &ParamSpec) -> Self {
+        let keys = (!param.properties.is_empty()).then(|| param.properties.keys().cloned().collect());
+        Self { type_: param.effective_type(), keys }
+    }
+
+    fn set(param: &Param) -> Self {
+        let keys = param.value.as_object().map(|map| map.keys().cloned().collect());
+        Self { type_: param.value.type_(), keys }
+    }
+}
+
+impl<'a> Scope<'a> {
+    /// A scope that knows only what is added to it, and not all that may be declared.
+    pub(super) fn partial() -> Self {
+        Self { is_partial: true, ..Self::default() }
+    }
+
+    /// A scope inside this one.
+    pub(super) fn inside(&'a self) -> Self {
+        Self { outer: Some(self), is_partial: self.is_partial, ..Self::default() }
+    }
+
     /// Adds declared parameters; they win over those from further out.
     pub(super) fn declare(&mut self, params: &[ParamSpec]) {
         for param in params {
-            let type_ = param.effective_type();
-            let keys = (!param.properties.is_empty()).then(|| param.properties.keys().cloned().collect());
-            self.params.insert(param.name.clone(), Known { type_, keys });
+            self.params.insert(param.name.clone(), Known::declared(param));
+        }
+    }
+
+    /// Adds declared parameters as Tekton does for what is written out in a run: values that are set keep their type.
+    pub(super) fn combine(&mut self, params: &[ParamSpec]) {
+        for param in params {
+            match self.params.get_mut(&param.name) {
+                Some(known) if known.type_ == ParamType::Object => known.keys = Known::declared(param).keys,
+                Some(_) => {}
+                None => {
+                    self.params.insert(param.name.clone(), Known::declared(param));
+                }
+            }
         }
     }
 
@@ -40,134 +76,261 @@ impl Scope {
             // A text that is one variable may turn out to be a list or a map.
             let is_whole =
                 param.value.as_str().is_some_and(|text| variables(text).iter().any(|v| v.is_alone));
-            if is_whole && self.params.contains_key(&param.name) {
+            if is_whole && self.param(&param.name).is_some() {
                 continue;
             }
-            let keys = param.value.as_object().map(|map| map.keys().cloned().collect());
-            self.params.insert(param.name.clone(), Known { type_: param.value.type_(), keys });
+            self.params.insert(param.name.clone(), Known::set(param));
+        }
+    }
+
+    /// Adds parameters that a task of a pipeline sets, as Tekton does for what is written out in a run: to objects, keys
+    /// are added.
+    pub(super) fn add(&mut self, params: &[Param]) {
+        for param in params {
+            match self.params.get_mut(&param.name) {
+                None => {
+                    self.params.insert(param.name.clone(), Known::set(param));
+                }
+                Some(Known { keys: Some(keys), .. }) => {
+                    keys.extend(param.value.as_object().into_iter().flat_map(BTreeMap::keys).cloned());
+                }
+                Some(_) => {}
+            }
         }
     }
 
     /// Adds workspaces.
-    pub(super) fn provide<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+    pub(super) fn provide<'n>(&mut self, names: impl Iterator<Item = &'n str>) {
         self.workspaces.extend(names.map(str::to_owned));
     }
 
     /// True when a workspace of this name is declared or provided.
     pub(super) fn has_workspace(&self, name: &str) -> bool {
-        self.workspaces.contains(name)
+        self.levels().any(|level| level.workspaces.contains(name))
     }
 
     /// Names the workspaces, for messages.
     pub(super) fn workspace_help(&self, name: &str) -> String {
-        declared("workspaces", name, self.workspaces.iter().map(String::as_str))
+        let names: BTreeSet<&str> =
+            self.levels().flat_map(|level| level.workspaces.iter().map(String::as_str)).collect();
+        declared("workspaces", name, names.iter().copied())
+    }
+
+    /// This scope, and those around it from the inside out.
+    fn levels(&self) -> impl Iterator<Item = &Scope<'a>> {
+        std::iter::successors(Some(self), |level| level.outer)
+    }
+
+    fn param(&self, name: &str) -> Option<&Known> {
+        self.levels().find_map(|level| level.params.get(name))
     }
 
     /// Checks a variable that starts with `params` or `workspaces`. Returns false for any other.
     pub(super) fn check(&self, errors: &mut Errors, path: &str, variable: &Variable) -> bool {
+        if errors.is_full() {
+            return true;
+        }
         match variable.names().as_slice() {
-            ["params", name, rest @ ..] => self.check_param(errors, path, variable, name, rest),
-            // Tekton's own conditions ask for the `bound` of workspaces that are not there.
-            ["workspaces", name, "bound"] if !self.has_workspace(name) && path.contains(".when[") => {}
-            ["workspaces", name, field] => {
-                if !self.has_workspace(name) {
-                    errors.add_with_help(
-                        path,
-                        format!("`{variable}` uses the workspace `{name}`, which is not declared"),
-                        self.workspace_help(name),
-                    );
-                } else if !["path", "bound", "claim", "volume"].contains(field) {
-                    errors.add_with_help(
-                        path,
-                        format!("`{variable}` uses `{field}`, which a workspace does not have"),
-                        "a workspace has path, bound, claim and volume",
-                    );
+            ["params", name, rest @ ..] => {
+                if errors.group == Group::Ergon || tekton_reads(path) {
+                    self.check_param(errors, path, variable, name, rest);
                 }
+            }
+            ["workspaces", name, field] => {
+                errors.ours(|errors| self.check_workspace(errors, path, variable, name, field));
             }
             _ => return false,
         }
         true
     }
 
-    fn check_param(&self, errors: &mut Errors, path: &str, variable: &Variable, name: &str, rest: &[&str]) {
-        let Some(known) = self.params.get(name) else {
-            let dotted = variable.path[1..].join(".");
-            let help = if self.params.contains_key(&dotted) {
-                format!("a name with dots needs brackets: `$(params[\"{dotted}\"])`")
-            } else {
-                declared("parameters", name, self.params.keys().map(String::as_str))
-            };
+    fn check_workspace(&self, errors: &mut Errors, path: &str, variable: &Variable, name: &str, field: &str) {
+        if !self.has_workspace(name) {
+            // Conditions may ask for the `bound` of workspaces that are not there.
+            if field != "bound" || !path.contains(".when[") {
+                errors.add_with_help(
+                    path,
+                    format!("`{variable}` uses the workspace `{name}`, which is not declared"),
+                    self.workspace_help(name),
+                );
+            }
+        } else if !["path", "bound", "claim", "volume"].contains(&field) {
             errors.add_with_help(
                 path,
-                format!("`{variable}` uses the parameter `{name}`, which is not declared"),
-                help,
+                format!("`{variable}` uses `{field}`, which a workspace does not have"),
+                "a workspace has path, bound, claim and volume",
             );
+        }
+    }
+
+    fn check_param(&self, errors: &mut Errors, path: &str, variable: &Variable, name: &str, rest: &[&str]) {
+        let unknown = || format!("non-existent variable in \"{variable}\"");
+        let bad_type = || format!("variable type invalid in \"{variable}\"");
+        let Some(known) = self.param(name) else {
+            errors.ours_if(self.is_partial, |errors| self.unknown_param(errors, path, variable, name));
             return;
         };
+        if rest.len() > 1 {
+            errors.add(path, too_many_names(variable));
+            return;
+        }
         match (known.type_, rest, variable.part) {
             (ParamType::String, [], Part::Value) | (ParamType::Array, [], Part::Item(_)) => {}
-            (ParamType::String, [], _) => errors.add_with_help(
-                path,
-                format!("`{variable}` uses the parameter `{name}` as an array, and it is a string"),
-                format!("write `$(params.{name})`"),
-            ),
-            (ParamType::Array | ParamType::Object, [], Part::Value | Part::All) => {
-                if known.type_ == ParamType::Object && !takes_maps(path) {
-                    errors.add_with_help(
+            (ParamType::String, [], _) => errors.ours(|errors| {
+                errors.add_with_help(
+                    path,
+                    bad_type(),
+                    format!("the parameter `{name}` is a string: write `$(params.{name})`"),
+                );
+            }),
+            (type_ @ (ParamType::Array | ParamType::Object), [], Part::Value | Part::All) => {
+                let help = match type_ {
+                    ParamType::Object => {
+                        format!("`{name}` is an object: use one key, as in `$(params.{name}.<key>)`")
+                    }
+                    _ => format!(
+                        "`{name}` is an array: use one item, as in `$(params.{name}[0])`, or the whole as an item of \
+                         `args` or `command`"
+                    ),
+                };
+                match Takes::at(path, errors.group, type_, variable.part) {
+                    Takes::Whole if variable.is_alone => {}
+                    Takes::Whole if type_ == ParamType::Array && !is_value(path) => errors.add_with_help(
                         path,
-                        format!("`{variable}` uses the whole object `{name}` in a text"),
-                        format!("use one key, as in `$(params.{name}.<key>)`"),
-                    );
-                } else if known.type_ == ParamType::Array && !takes_lists(path) {
-                    errors.add_with_help(
+                        format!("variable is not properly isolated in \"{variable}\""),
+                        "a whole array must be alone in its text: remove what stands before and after it",
+                    ),
+                    Takes::Whole => errors.add_with_help(
                         path,
-                        format!("`{variable}` uses the whole array `{name}` in a text"),
-                        format!(
-                            "use one item, as in `$(params.{name}[0])`, or the whole as an item of `args` or `command`"
-                        ),
-                    );
-                } else if !variable.is_alone {
-                    errors.add_with_help(
+                        bad_type(),
+                        format!("a whole {type_} must be alone in its text: remove what stands before and after it"),
+                    ),
+                    Takes::WholeWithStar => errors.add_with_help(
                         path,
-                        format!(
-                            "`{variable}` stands for a whole {} and must be alone in its text",
-                            known.type_
-                        ),
-                        "remove what stands before and after it",
-                    );
+                        bad_type(),
+                        format!("for the whole {type_}, write `$(params.{name}[*])`"),
+                    ),
+                    Takes::Text => errors.add_with_help(path, bad_type(), help),
                 }
             }
             (ParamType::Object, [key], Part::Value) => {
                 if let Some(keys) = &known.keys
                     && !keys.contains(*key)
                 {
-                    errors.add_with_help(
-                        path,
-                        format!(
-                            "`{variable}` uses the key `{key}`, which the parameter `{name}` does not have"
-                        ),
-                        declared("keys", key, keys.iter().map(String::as_str)),
-                    );
+                    let help = declared("keys", key, keys.iter().map(String::as_str));
+                    errors.add_with_help(path, unknown(), format!("`{name}` has no key `{key}`: {help}"));
                 }
             }
-            (type_, ..) => {
-                errors.add(
-                    path,
-                    format!("`{variable}` does not fit the parameter `{name}`, which is of type {type_}"),
-                );
-            }
+            (type_, ..) => errors.ours(|errors| {
+                errors.add_with_help(path, bad_type(), format!("the parameter `{name}` is of type {type_}"));
+            }),
         }
+    }
+
+    fn unknown_param(&self, errors: &mut Errors, path: &str, variable: &Variable, name: &str) {
+        let dotted = variable.path[1..].join(".");
+        if self.param(&dotted).is_some() {
+            let message = if variable.path.len() > 3 {
+                too_many_names(variable)
+            } else {
+                format!("non-existent variable in \"{variable}\"")
+            };
+            let help = format!("a name with dots needs brackets: `$(params[\"{dotted}\"])`");
+            errors.add_with_help(path, message, help);
+            return;
+        }
+        let names: BTreeSet<&str> =
+            self.levels().flat_map(|level| level.params.keys().map(String::as_str)).collect();
+        let help = declared("parameters", name, names.iter().copied());
+        errors.add_with_help(
+            path,
+            format!("non-existent variable in \"{variable}\""),
+            format!("the parameter `{name}` is not declared: {help}"),
+        );
     }
 }
 
-/// Places where a whole list can be put in.
-fn takes_lists(path: &str) -> bool {
-    [".args[", ".command[", ".params[", ".when[", ".matrix."].iter().any(|place| path.contains(place))
+fn too_many_names(variable: &Variable) -> String {
+    format!(
+        "Invalid referencing of parameters in \"{variable}\"! Only two dot-separated components after the prefix \
+         \"params\" are allowed."
+    )
 }
 
-/// Places where a whole map can be put in: the values of parameters.
-fn takes_maps(path: &str) -> bool {
-    path.contains(".params[") || path.contains(".matrix.")
+/// What can be put in at a place.
+enum Takes {
+    /// A text.
+    Text,
+    /// A whole list or map, when it is alone.
+    Whole,
+    /// A whole list or map, but it needs a `[*]`.
+    WholeWithStar,
+}
+
+impl Takes {
+    fn at(path: &str, group: Group, type_: ParamType, part: Part) -> Self {
+        let takes = match group {
+            Group::Ergon if type_ == ParamType::Object => {
+                path.contains(".params[") || path.contains(".matrix.")
+            }
+            Group::Ergon => [".args[", ".command[", ".params[", ".when[", ".matrix."]
+                .iter()
+                .any(|place| path.contains(place)),
+            Group::Tekton if is_value(path) || path.contains(".values[") => {
+                let is_condition = path.contains(".values[");
+                if (is_condition && type_ == ParamType::Object) || path.contains(".matrix.include[") {
+                    return Self::Text;
+                }
+                return if part == Part::All { Self::Whole } else { Self::WholeWithStar };
+            }
+            Group::Tekton => {
+                type_ == ParamType::Array
+                    && (path.contains(".args[") || path.contains(".command[") || path.contains(".value["))
+            }
+        };
+        if takes { Self::Whole } else { Self::Text }
+    }
+}
+
+/// True for the value of a parameter, when it is one text.
+fn is_value(path: &str) -> bool {
+    path.ends_with("].value") && !path.contains(".env[")
+}
+
+/// True for places where Tekton checks variables when an object is admitted. Elsewhere it leaves what it does not know
+/// as it is.
+pub(super) fn tekton_reads(path: &str) -> bool {
+    if path.contains(".sidecars[") {
+        return false;
+    }
+    // It merges the environment of the template into the steps first.
+    if path.contains(".stepTemplate.env[") {
+        return last(path) == "value";
+    }
+    if let Some((_, field)) = path.rsplit_once(".steps[").and_then(|(_, rest)| rest.split_once("].")) {
+        return tekton_reads_of_step(field);
+    }
+    let task = path.rfind(".tasks[").max(path.rfind(".finally["));
+    let Some((_, field)) = task.and_then(|at| path[at..].split_once("].")) else {
+        // A StepAction's fields are those of a step.
+        return path.split_once('.').is_some_and(|(_, field)| tekton_reads_of_step(field));
+    };
+    let name = field.split(['.', '[']).next().unwrap_or_default();
+    ["params", "when", "matrix"].contains(&name) && !["name", "cel"].contains(&last(field))
+}
+
+fn last(field: &str) -> &str {
+    field.rsplit('.').next().unwrap_or_default()
+}
+
+fn tekton_reads_of_step(field: &str) -> bool {
+    let name = field.split(['.', '[']).next().unwrap_or_default();
+    match name {
+        "name" | "image" | "workingDir" | "script" | "onError" | "command" | "args" => true,
+        "env" => field.ends_with("].value"),
+        "volumeMounts" => ["name", "mountPath", "subPath"].contains(&last(field)),
+        _ => false,
+    }
 }
 
 /// "did you mean", or what there is.
@@ -186,8 +349,21 @@ pub(super) fn declared<'a>(what: &str, name: &str, names: impl Iterator<Item = &
 
 /// Calls `visit` with every variable in every text of a part of an object, and its path. Descriptions are for people:
 /// variables in them mean nothing.
-pub(super) fn each_variable(path: &str, part: &impl Serialize, mut visit: impl FnMut(&str, &Variable)) {
-    if let Ok(value) = serde_json::to_value(part) {
+pub(super) fn each_variable(path: &str, part: &impl Serialize, visit: impl FnMut(&str, &Variable)) {
+    each_variable_except(path, part, &[], visit);
+}
+
+/// [`each_variable`] without some of the part's own fields.
+pub(super) fn each_variable_except(
+    path: &str,
+    part: &impl Serialize,
+    except: &[&str],
+    mut visit: impl FnMut(&str, &Variable),
+) {
+    if let Ok(mut value) = serde_json::to_value(part) {
+        if let Value::Object(fields) = &mut value {
+            fields.retain(|name, _| !except.contains(&name.as_str()));
+        }
         walk(path, &value, &mut visit);
     }
 }

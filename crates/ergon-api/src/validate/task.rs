@@ -2,41 +2,40 @@
 
 use std::collections::BTreeSet;
 
-use super::scope::{Scope, declared, each_variable};
+use super::scope::{Scope, declared, each_variable, tekton_reads};
 use super::{Errors, names, params, step};
 use crate::variables::Variable;
 use crate::{ParamType, Step, TaskResult, TaskSpec};
 
 /// Checks a Task. `outer` is what the run or pipeline around it declares.
-pub(super) fn check(errors: &mut Errors, path: &str, spec: &TaskSpec, outer: &Scope) {
+pub(super) fn check(errors: &mut Errors, path: &str, spec: &TaskSpec, outer: &Scope<'_>) {
     if spec.steps.is_empty() {
-        errors.add_with_help(
-            format!("{path}.steps"),
-            "missing field `steps`",
-            "a Task has at least one step",
-        );
+        errors.add_with_help(format!("{path}.steps"), "missing field(s)", "a Task has at least one step");
     }
-    params::check_specs(errors, &format!("{path}.params"), &spec.params);
+    params::check_specs(errors, &format!("{path}.params"), &spec.params, params::Owner::Task);
     params::check_results(
         errors,
         &format!("{path}.results"),
+        "The",
         spec.results.iter().map(|result| (result.name.as_str(), result.type_, &result.properties)),
     );
     check_volumes(errors, path, spec);
     check_workspaces(errors, path, spec);
 
     let steps = format!("{path}.steps");
-    errors.unique(&steps, "step", spec.steps.iter().map(|step| step.name.as_str()));
+    errors.one_each(&steps, spec.steps.iter().map(|step| step.name.as_str()));
     for (index, step) in spec.steps.iter().enumerate() {
         step::check(errors, &format!("{steps}[{index}]"), step, spec.step_template.as_ref());
     }
     let sidecars = format!("{path}.sidecars");
-    errors.unique(&sidecars, "sidecar", spec.sidecars.iter().map(|sidecar| sidecar.name.as_str()));
+    errors.ours(|errors| {
+        errors.one_each(&sidecars, spec.sidecars.iter().map(|sidecar| sidecar.name.as_str()));
+    });
     for (index, sidecar) in spec.sidecars.iter().enumerate() {
         step::check_sidecar(errors, &format!("{sidecars}[{index}]"), sidecar);
     }
 
-    let mut scope = outer.clone();
+    let mut scope = outer.inside();
     scope.declare(&spec.params);
     scope.provide(spec.workspaces.iter().map(|workspace| workspace.name.as_str()));
     check_variables(errors, path, spec, &scope);
@@ -44,24 +43,32 @@ pub(super) fn check(errors: &mut Errors, path: &str, spec: &TaskSpec, outer: &Sc
 
 fn check_volumes(errors: &mut Errors, path: &str, spec: &TaskSpec) {
     let path = format!("{path}.volumes");
-    errors.unique(&path, "volume", spec.volumes.iter().map(|volume| volume.name.as_str()));
+    errors.unique(&path, spec.volumes.iter().map(|volume| volume.name.as_str()), |name, _, _| {
+        format!("multiple volumes with same name {name:?}")
+    });
     for (index, volume) in spec.volumes.iter().enumerate() {
         if volume.name.is_empty() {
             errors.missing(&format!("{path}[{index}]"), "name");
         }
-        if volume.name.starts_with("tekton-internal-") || volume.name.starts_with("ergon-internal-") {
-            errors.add(
-                format!("{path}[{index}].name"),
-                format!("the volume name `{}` is reserved", volume.name),
-            );
-        }
+        errors.ours(|errors| {
+            if volume.name.starts_with("tekton-internal-") || volume.name.starts_with("ergon-internal-") {
+                errors.add(
+                    format!("{path}[{index}].name"),
+                    format!("the volume name `{}` is reserved", volume.name),
+                );
+            }
+        });
     }
 }
 
 /// Workspaces have names of their own and places of their own, and steps use only those that are declared.
 fn check_workspaces(errors: &mut Errors, path: &str, spec: &TaskSpec) {
     let workspaces = format!("{path}.workspaces");
-    errors.unique(&workspaces, "workspace", spec.workspaces.iter().map(|workspace| workspace.name.as_str()));
+    errors.unique(
+        &workspaces,
+        spec.workspaces.iter().map(|workspace| workspace.name.as_str()),
+        |name, _, _| format!("workspace name {name:?} must be unique"),
+    );
     let template = spec.step_template.iter().flat_map(|template| &template.volume_mounts);
     let mut places: BTreeSet<String> = spec
         .steps
@@ -77,9 +84,12 @@ fn check_workspaces(errors: &mut Errors, path: &str, spec: &TaskSpec) {
             continue;
         }
         let place = clean(&workspace.effective_mount_path());
-        if !place.contains("$(") && !places.insert(place.clone()) {
-            errors
-                .add(format!("{path}.mountPath"), format!("`{place}` is already the place of another mount"));
+        if !places.insert(place.clone()) {
+            errors.add_with_help(
+                format!("{path}.mountPath"),
+                format!("workspace mount path {place:?} must be unique"),
+                "another workspace or volume is mounted there",
+            );
         }
     }
     let declared_names = || spec.workspaces.iter().map(|workspace| workspace.name.as_str());
@@ -99,7 +109,7 @@ fn check_workspaces(errors: &mut Errors, path: &str, spec: &TaskSpec) {
             if !declared_names().any(|name| name == usage.name) {
                 errors.add_with_help(
                     format!("{path}.workspaces[{index}].name"),
-                    format!("workspace `{}` is not declared by the Task", usage.name),
+                    format!("undefined workspace {:?}", usage.name),
                     declared("workspaces", &usage.name, declared_names()),
                 );
             }
@@ -107,18 +117,28 @@ fn check_workspaces(errors: &mut Errors, path: &str, spec: &TaskSpec) {
     }
 }
 
-/// A path without doubled or trailing slashes.
-fn clean(path: &str) -> String {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+/// A path without doubled or trailing slashes, `.` and `..`.
+pub(super) fn clean(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
     format!("/{}", parts.join("/"))
 }
 
-fn check_variables(errors: &mut Errors, path: &str, spec: &TaskSpec, scope: &Scope) {
+fn check_variables(errors: &mut Errors, path: &str, spec: &TaskSpec, scope: &Scope<'_>) {
     for (index, step) in spec.steps.iter().enumerate() {
         each_variable(&format!("{path}.steps[{index}]"), step, |path, variable| {
             check_variable(errors, path, variable, spec, scope);
             if step.ref_.is_none() {
-                step::check_own_result(errors, path, variable, &step.results);
+                let is_ours = !path.ends_with(".script") || step.results.is_empty();
+                step::check_own_result(errors, path, variable, &step.results, is_ours);
             }
         });
     }
@@ -140,36 +160,50 @@ fn check_variables(errors: &mut Errors, path: &str, spec: &TaskSpec, scope: &Sco
     }
 }
 
-fn check_variable(errors: &mut Errors, path: &str, variable: &Variable, spec: &TaskSpec, scope: &Scope) {
+fn check_variable(errors: &mut Errors, path: &str, variable: &Variable, spec: &TaskSpec, scope: &Scope<'_>) {
     if scope.check(errors, path, variable) {
         return;
     }
+    let reads = tekton_reads(path);
     match variable.names().as_slice() {
         ["results", name, "path"] if !spec.results.iter().any(|result| result.name == *name) => {
-            errors.add_with_help(
-                path,
-                format!("`{variable}` uses the result `{name}`, which the Task does not declare"),
-                declared("results", name, spec.results.iter().map(|result| result.name.as_str())),
-            );
+            errors.ours_if(!reads || !path.ends_with(".script"), |errors| {
+                let known = spec.results.iter().map(|result| result.name.as_str());
+                errors.add_with_help(
+                    path,
+                    format!("non-existent variable in \"{variable}\""),
+                    format!(
+                        "the Task does not declare the result `{name}`: {}",
+                        declared("results", name, known)
+                    ),
+                );
+            });
         }
-        ["steps", name, "exitCode", "path"] => {
+        ["steps", name, "exitCode", "path"] => errors.ours(|errors| {
             let step = name.strip_prefix("step-").unwrap_or(name);
             check_step_name(errors, path, variable, step, &spec.steps);
-        }
-        ["steps", step, "results", result, ..] => {
+        }),
+        ["steps", step, "results", result, ..] => errors.ours(|errors| {
             check_step_result(errors, path, variable, step, result, &spec.steps);
+        }),
+        ["context", "taskRun", field] if !["name", "namespace", "uid"].contains(field) => {
+            errors.ours_if(!reads, |errors| {
+                errors.add_with_help(
+                    path,
+                    format!("non-existent variable in \"{variable}\""),
+                    "the fields of context.taskRun are name, namespace and uid",
+                );
+            });
         }
-        ["context", "taskRun", field] if !["name", "namespace", "uid"].contains(field) => errors
-            .add_with_help(
-                path,
-                format!("`{variable}` is not known"),
-                "the fields of context.taskRun are name, namespace and uid",
-            ),
-        ["context", "task", field] if !["name", "retry-count"].contains(field) => errors.add_with_help(
-            path,
-            format!("`{variable}` is not known"),
-            "the fields of context.task are name and retry-count",
-        ),
+        ["context", "task", field] if !["name", "retry-count"].contains(field) => {
+            errors.ours_if(!reads, |errors| {
+                errors.add_with_help(
+                    path,
+                    format!("non-existent variable in \"{variable}\""),
+                    "the fields of context.task are name and retry-count",
+                );
+            });
+        }
         _ => {}
     }
 }
@@ -233,35 +267,42 @@ fn check_result_value(errors: &mut Errors, path: &str, result: &TaskResult, step
     let Some(text) = value.as_str() else {
         errors.add_with_help(
             path,
-            "the value of a result is one text",
+            format!("Invalid Type. Wanted string but got: \"{}\"", value.type_()),
             "write `$(steps.<step>.results.<name>)`",
         );
         return;
     };
     let found = crate::variables::variables(text);
-    if let [variable] = found.as_slice()
-        && variable.is_alone
-        && let ["steps", step, "results", name, ..] = variable.names().as_slice()
-    {
-        check_step_result(errors, &path, variable, step, name, steps);
+    let is_result =
+        |variable: &&Variable| matches!(variable.names().as_slice(), ["steps", _, "results", _, ..]);
+    let Some(variable) = found.iter().find(is_result) else {
+        errors.add_with_help(
+            path,
+            format!(
+                "Could not extract step name and result name. Expected value to look like \
+                 $(steps.<stepName>.results.<resultName>) but got \"{text}\""
+            ),
+            if result.effective_type() == ParamType::String {
+                "write `$(steps.<step>.results.<name>)`"
+            } else {
+                "write `$(steps.<step>.results.<name>[*])`"
+            },
+        );
         return;
-    }
-    errors.add_with_help(
-        path,
-        format!("`{text}` is not the result of a step"),
-        if result.effective_type() == ParamType::String {
-            "write `$(steps.<step>.results.<name>)`"
-        } else {
-            "write `$(steps.<step>.results.<name>[*])`"
-        },
-    );
+    };
+    errors.ours(|errors| {
+        if let ["steps", step, "results", name, ..] = variable.names().as_slice() {
+            check_step_result(errors, &path, variable, step, name, steps);
+        }
+        if !variable.is_alone {
+            errors.add(path, format!("`{variable}` must be alone in its text"));
+        }
+    });
 }
 
-/// A workspace's or task's name for a label; shared with pipelines.
+/// The name of a pipeline's task, which becomes part of the names of its runs.
 pub(super) fn check_label(errors: &mut Errors, path: &str, name: &str) {
-    if name.is_empty() {
-        errors.missing(path, "name");
-    } else if let Err(problem) = names::label(name) {
-        errors.add(format!("{path}.name"), problem);
+    if let Err(help) = names::label(name) {
+        errors.add_with_help(format!("{path}.name"), format!("invalid value {name:?}"), help);
     }
 }

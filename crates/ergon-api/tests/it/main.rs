@@ -4,3 +4,4 @@
 
 mod convert;
 mod manifests;
+mod vectors;

@@ -37,12 +37,13 @@ pub(super) fn validate(request: &Request, config: &Config) -> Answer {
             read(request, |pipeline: &Pipeline| problems(pipeline, config, pipeline_problems(&pipeline.spec)))
         }
         TaskRun::KIND => read(request, |run: &TaskRun| {
-            let frozen = old(request).map(|old: TaskRun| summary(&task_run_update(&old, run)));
+            let frozen = old(request).map(|old: TaskRun| summary(&task_run_update(&old, run, config)));
             problems(run, config, frozen)
         }),
         PipelineRun::KIND => read(request, |run: &PipelineRun| {
             let spec = run.spec.pipeline_spec.as_ref().map(pipeline_problems).unwrap_or_default();
-            let frozen = old(request).map(|old: PipelineRun| summary(&pipeline_run_update(&old, run)));
+            let frozen =
+                old(request).map(|old: PipelineRun| summary(&pipeline_run_update(&old, run, config)));
             problems(run, config, spec.into_iter().chain(frozen))
         }),
         StepAction::KIND => read(request, |action: &StepAction| problems(action, config, None)),
@@ -52,7 +53,7 @@ pub(super) fn validate(request: &Request, config: &Config) -> Answer {
     let outcome = outcome.map(|problems| [older_problems(request), problems].concat());
     match outcome {
         Ok(problems) if problems.is_empty() => Answer::Allowed,
-        Ok(problems) => Answer::Refused(bounded(&problems)),
+        Ok(problems) => Answer::Refused(format!("validation failed: {}", bounded(&problems))),
         Err(error) => Answer::Refused(bounded(&unreadable(request, &error))),
     }
 }
@@ -157,7 +158,7 @@ fn problems<K: Validate>(object: &K, config: &Config, more: impl IntoIterator<It
 }
 
 fn pipeline_problems(spec: &PipelineSpec) -> Vec<String> {
-    let graph = Graph::build(&spec.tasks).err().map(|error| format!("spec.tasks: {error}"));
+    let graph = Graph::build(&spec.tasks).err().map(|error| format!("invalid value: {error}: spec.tasks"));
     unserved::pipeline(spec).map(message).into_iter().chain(graph).collect()
 }
 
@@ -328,7 +329,7 @@ mod tests {
         assert_eq!(review("TaskRun", "UPDATE", cancelled, &old), Answer::Allowed);
         let other = run(json!({"taskRef": {"name": "other", "kind": "Task"}}));
         assert!(matches!(review("TaskRun", "UPDATE", other, &old), Answer::Refused(message)
-            if message.contains("once the TaskRun has started")));
+            if message.contains("Once the TaskRun has started")));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub enum GraphError {
     Duplicate(String),
     #[error("task `{}` refers to task `{}`, which does not exist{}", edge.task, edge.needs, hint(known))]
     UnknownTask { edge: Box<Edge>, known: Vec<String> },
-    #[error("tasks wait for each other in a cycle: {}", path.join(" -> "))]
+    #[error("cycle detected; {}: the tasks wait for each other, {}", dependency(path), path.join(" -> "))]
     Cycle { path: Vec<String> },
 }
 
@@ -154,6 +154,15 @@ fn cycle(graph: &DiGraph<String, EdgeKind>) -> Vec<String> {
     }
 }
 
+/// The edge that closes a cycle.
+fn dependency(path: &[String]) -> String {
+    match path {
+        [first, .., before, _] => format!("task {first:?} depends on {before:?}"),
+        [first, ..] => format!("task {first:?} depends on {first:?}"),
+        [] => String::new(),
+    }
+}
+
 fn hint(known: &[String]) -> String {
     const MOST: usize = 10;
     let listed: Vec<String> = known.iter().take(MOST).map(|name| format!("`{name}`")).collect();
@@ -193,9 +202,12 @@ mod tests {
         let error = |tasks: &[PipelineTask]| Graph::build(tasks).unwrap_err().to_string();
         assert_eq!(
             error(&[task("a", &["c"], ""), task("b", &["a"], ""), task("c", &["b"], "")]),
-            "tasks wait for each other in a cycle: a -> b -> c -> a"
+            "cycle detected; task \"a\" depends on \"c\": the tasks wait for each other, a -> b -> c -> a"
         );
-        assert_eq!(error(&[task("a", &["a"], "")]), "tasks wait for each other in a cycle: a -> a");
+        assert_eq!(
+            error(&[task("a", &["a"], "")]),
+            "cycle detected; task \"a\" depends on \"a\": the tasks wait for each other, a -> a"
+        );
         assert_eq!(
             error(&[task("a", &[], "$(tasks.x.results.y)")]),
             "task `a` refers to task `x`, which does not exist (there are `a`)"

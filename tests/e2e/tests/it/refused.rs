@@ -41,6 +41,10 @@ async fn refused(space: &Space, group: Group) -> Result<()> {
         let expected = of_group
             .or_else(|| expectation(&text, "expect"))
             .with_context(|| format!("{name}: no `# expect: ` line"))?;
+        // Tekton admits it, and the run fails.
+        if expected == "acceptance" {
+            continue;
+        }
         let object =
             documents(&in_group(&text, group))?.pop().with_context(|| format!("{name}: is empty"))?;
         match space.create(&object).await {
