@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use ergon_api::{Pipeline, StepActionSpec, Task, TaskRun, TaskRunSpecStatus};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{LimitRange, PersistentVolumeClaim, Pod};
 use serde::Serialize;
 
+use crate::pod::Account;
 use crate::remote::{Answer, Request};
 
 /// What a reconcile comes to.
@@ -80,8 +81,13 @@ pub enum Need {
     StepAction(String),
     /// What a resolver answers.
     Remote(Request),
-    /// Command and arguments that an image brings, for steps that name none.
-    Image(String),
+    /// Command and arguments that an image brings, for steps that name none. `pull_secrets` are Secrets of the run's
+    /// namespace with credentials for registries.
+    Image { reference: String, pull_secrets: Vec<String> },
+    /// The service account of this name in the run's namespace.
+    Account(String),
+    /// The limit ranges of the run's namespace.
+    LimitRanges,
     /// Whether the pod is really gone: the cache does not have it, which may only mean that it lags.
     Pod(String),
 }
@@ -99,6 +105,9 @@ pub struct Library {
     pub remote: BTreeMap<Request, Answer>,
     /// By reference; or why the image's configuration cannot be had.
     pub images: BTreeMap<String, Result<ImageConfig, String>>,
+    /// By name; none: there is no such service account.
+    pub accounts: BTreeMap<String, Option<Account>>,
+    pub limit_ranges: Option<Vec<LimitRange>>,
 }
 
 /// What an image says of the process to start.

@@ -16,6 +16,14 @@ pub const ON_ERROR: &str = "pipeline.tekton.dev/pipeline-task-on-error";
 /// The annotation on a pod with the version of what made it.
 pub const RELEASE: &str = "pipeline.tekton.dev/release";
 
+/// Whether the run's steps must not have a network.
+pub fn is_hermetic(run: &TaskRun) -> bool {
+    let annotations = run.metadata.annotations.as_ref();
+    annotations
+        .and_then(|annotations| annotations.get("experimental.tekton.dev/execution-mode"))
+        .is_some_and(|mode| mode == "hermetic")
+}
+
 /// Whether the run's pipeline goes on when it fails.
 pub fn failure_is_ignored(run: &TaskRun) -> bool {
     let annotations = run.metadata.annotations.as_ref();

@@ -3,6 +3,7 @@
 //! No init containers where the cluster has image volumes, no polling, one agent that decides inside the pod; all
 //! steps' containers start at once and wait for their turn in the shim.
 
+mod account;
 mod affinity;
 mod build;
 mod merge;
@@ -14,6 +15,7 @@ mod step;
 mod template;
 mod volumes;
 
+pub use account::{Account, SecretView, account_name};
 pub(crate) use build::claim;
 pub use build::{PodInput, build, plan_of};
 pub(crate) use merge::{objects as merge, steps as merged_steps};

@@ -3,10 +3,12 @@
 //! It is in every step of every pod, in whatever image the step has: one static file, one thread (and one for each
 //! output that is kept in a file), no runtime. It decides nothing about its task: it is told once what to run, and says how that ended.
 
+mod credentials;
 mod debug;
 mod end;
 mod expand;
 mod install;
+mod network;
 mod processes;
 mod program;
 mod results;

@@ -18,7 +18,7 @@ use crate::results::{Budget, Stamp};
 use crate::script::Interpreter;
 use crate::signals::Signals;
 use crate::tee::Tee;
-use crate::{debug, expand, processes, program, results, script, supervise, tee};
+use crate::{credentials, debug, expand, network, processes, program, results, script, supervise, tee};
 
 /// Runs the step's command and records how it ended.
 pub(crate) fn run(run: &RunCommand, run_dir: &Path, agent: &mut UnixStream, signals: &Signals) -> ExitRecord {
@@ -161,6 +161,9 @@ struct Started {
 /// Why it could not be started: a fragment for people.
 fn start(run: &RunCommand, run_dir: &Path) -> Result<Started, String> {
     let step = &run.step;
+    if let Some(credentials) = &step.credentials {
+        credentials::place(credentials)?;
+    }
     if let Some(directory) = step.working_dir.as_deref().filter(|directory| !directory.is_empty()) {
         enter(Path::new(directory))?;
     }
@@ -173,6 +176,9 @@ fn start(run: &RunCommand, run_dir: &Path) -> Result<Started, String> {
         "" => message,
         _ => format!("the interpreter of the script: {message}"),
     })?;
+    if step.hermetic {
+        network::leave()?;
+    }
     let mut command = Command::new(&file);
     command.arg0(name).args(args).env_remove(MESSAGE_PATH_VARIABLE).envs(&changed).process_group(0);
     let stdout = step.stdout_path.as_deref().map(tee::open).transpose()?;

@@ -3,12 +3,14 @@
 //! Plain data in JSON. This crate knows nothing of Kubernetes, of sockets or of time's source, so that the shim,
 //! which is in every step of every pod, stays small.
 
+mod credentials;
 mod frame;
 mod plan;
 mod record;
 mod report;
 mod shim;
 
+pub use credentials::{Credential, CredentialUsage, Credentials};
 pub use frame::{FRAME_LIMIT, read_frame, write_frame};
 pub use plan::{
     Breakpoints, Condition, OnError, PLAN_VERSION, PodPlan, ReportTarget, Script, StepPlan, TaskPlan,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Millis;
+use crate::{Credentials, Millis};
 
 /// The version of [`PodPlan`] that this build writes and reads. The agent refuses any other.
 pub const PLAN_VERSION: u32 = 2;
@@ -89,6 +89,12 @@ pub struct StepPlan {
     /// Where the step waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breakpoints: Option<Breakpoints>,
+    /// What the command finds in its home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+    /// Run the command without any network.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hermetic: bool,
     /// Bytes that the step's termination message may have: the kubelet keeps 4096 a container and 12 KiB a pod.
     pub message_limit: usize,
     /// Bytes that all results of the task may have together.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ergon_api::defaults::MANAGED_BY_LABEL;
-use ergon_api::{Config, Group, TaskRun, TaskSpec, WorkspaceBinding};
-use ergon_wire::{PLAN_VERSION, PodPlan, TaskPlan};
+use ergon_api::{Config, Group, Step, TaskRun, TaskSpec, WorkspaceBinding};
+use ergon_wire::{PLAN_VERSION, PodPlan, StepPlan, TaskPlan};
 use k8s_openapi::api::core::v1::{
     Container, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodSpec,
     ResourceRequirements, VolumeMount,
@@ -14,11 +14,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_core::{Resource, ResourceExt as _};
 
 use super::{
-    AGENT, POD_LABEL, Platform, PodError, affinity, merge, resources, security, sidecar, step, template,
-    volumes,
+    AGENT, Account, POD_LABEL, Platform, PodError, account, affinity, merge, resources, security, sidecar,
+    step, template, volumes,
 };
 use crate::name;
 use crate::task::inputs::{Resolved, task_name};
+use crate::task::paths::{self, step_container};
 use crate::{Library, labels};
 
 /// What a pod is made of.
@@ -45,6 +46,10 @@ const PLAN_VARIABLE: &str = "ERGON_PLAN_";
 pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), PodError> {
     let run = input.run;
     template::check(&input.resolved.wishes.pod_template)?;
+    let none = Account::default();
+    let account_name = account::account_name(run, input.config);
+    let account = input.library.accounts.get(account_name).and_then(Option::as_ref).unwrap_or(&none);
+    let credentials = account::credentials(input.group, account, input.config)?;
     let wishes = &input.resolved.wishes;
     let pod_template = &wishes.pod_template;
     let (bindings, claims) = claims(input);
@@ -68,13 +73,21 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     let forbidden = &input.config.defaults.forbidden_env;
     let extra_env: Vec<EnvVar> =
         pod_template.env.iter().filter(|variable| !forbidden.contains(&variable.name)).cloned().collect();
+    let hermetic = labels::is_hermetic(run);
     let merged = merge::steps(spec, wishes);
+    let credentials_dir = names_credentials(input.group, &merged).then(|| paths::credentials(input.group));
     let mut steps = Vec::with_capacity(merged.len());
     let mut plans = Vec::with_capacity(merged.len());
     for (at, item) in merged.iter().enumerate() {
-        let mounts = seen(&steps_see, &item.workspaces);
+        let mut mounts = seen(&steps_see, &item.workspaces);
+        let container = step_container(&item.name, at);
+        match (&credentials, &credentials_dir) {
+            (Some(credentials), _) => mounts.extend(account::credential_mounts(credentials, &container)),
+            (None, Some(dir)) => mounts.push(account::folder_mount(dir, &container)),
+            (None, None) => {}
+        }
         steps.push(step::container(input, item, at, &mounts, &extra_env)?);
-        plans.push(step::plan(input, item, at)?);
+        plans.push(StepPlan { credentials: credentials.clone(), hermetic, ..step::plan(input, item, at)? });
     }
     let defaults = &input.config.defaults.container_resources;
     resources::fill(defaults, &mut steps);
@@ -100,8 +113,15 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     // The agent first: containers start in this order, and it should listen when the first shim looks for it.
     let mut containers = vec![agent(input.platform, &plan)];
     containers.extend(steps);
+    for containers in [&mut containers, &mut init_containers] {
+        resources::obey(input.library.limit_ranges.as_deref().unwrap_or_default(), containers, merged.len());
+    }
 
     let mut volumes = volumes::ours(input.platform);
+    match &credentials {
+        Some(credentials) => volumes.extend(account::credential_volumes(credentials)),
+        None => volumes.extend(credentials_dir.map(|_| account::folder())),
+    }
     let workspaces = volumes::workspaces(&bindings)?;
     let claim_labels = affinity::labels(&workspaces);
     volumes.extend(workspaces);
@@ -117,7 +137,7 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
         volumes: step::some(volumes),
         restart_policy: Some("Never".to_owned()),
         active_deadline_seconds: Some(last_resort(run, input.config)),
-        service_account_name: run.spec.service_account_name.clone().filter(|name| !name.is_empty()),
+        service_account_name: Some(account_name.to_owned()),
         // Tekton's steps have always had the service account's token; ours get it when they ask.
         automount_service_account_token: (input.group == Group::Ergon).then_some(false),
         enable_service_links: (input.group == Group::Ergon).then_some(false),
@@ -127,6 +147,12 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     template::apply(pod_template, &mut pod_spec);
     pod_spec.affinity = affinity::add(pod_spec.affinity, &claim_labels);
     Ok((Pod { metadata: metadata(input, claim_labels), spec: Some(pod_spec), status: None }, claims))
+}
+
+/// Whether a step speaks of the folder for credentials, which is then there even if it is empty.
+fn names_credentials(group: Group, steps: &[Step]) -> bool {
+    let path = paths::credentials(group);
+    serde_json::to_string(steps).is_ok_and(|text| text.contains(&path))
 }
 
 fn is_isolated(spec: &TaskSpec, workspace: &str) -> bool {

@@ -63,49 +63,37 @@ pub(super) fn divide(steps: &mut [Step], task: &ResourceRequirements) {
 
 /// Raises requests to what the namespace's limit ranges demand of each container: the API server would refuse the pod.
 ///
-/// Steps that ask for nothing share the default request: together they run one at a time. `steps` says which they are.
-pub(super) fn obey(
-    limits: &[LimitRange],
-    containers: &mut [Container],
-    steps: usize,
-    is_step: impl Fn(&Container) -> bool,
-) {
-    let items = || {
-        limits
-            .iter()
-            .filter_map(|range| range.spec.as_ref())
-            .flat_map(|spec| &spec.limits)
-            .filter(|item| item.type_ == "Container")
+/// Steps that ask for nothing get a share of the default request: together they run one at a time. What a user asks for
+/// is never changed, only what is our own doing: the agent's request, and those that the peak left at zero.
+pub(super) fn obey(limits: &[LimitRange], containers: &mut [Container], steps: usize) {
+    let specs = limits.iter().filter_map(|range| range.spec.as_ref());
+    let items: Vec<_> =
+        specs.flat_map(|spec| &spec.limits).filter(|item| item.type_ == "Container").collect();
+    if items.is_empty() {
+        return;
+    }
+    let largest = |quantities: &mut dyn Iterator<Item = Quantity>| {
+        quantities.filter(|quantity| nanos(quantity) > Some(0)).max_by_key(nanos)
     };
-    let largest = |quantities: Vec<Quantity>| {
-        quantities.into_iter().filter(|quantity| nanos(quantity) > Some(0)).max_by_key(nanos)
-    };
-    for container in containers {
-        let step = is_step(container);
+    for container in containers.iter_mut().filter(|container| !container.name.starts_with("sidecar")) {
+        let is_step = container.name.starts_with("step-");
         for name in ["cpu", "memory", "ephemeral-storage"] {
-            let least = largest(items().filter_map(|item| item.min.as_ref()?.get(name).cloned()).collect());
-            let defaults =
-                items().filter_map(|item| share(name, item.default_request.as_ref()?.get(name)?, steps));
-            let default = largest(defaults.chain(least.clone()).collect());
-            let resources = container.resources.get_or_insert_default();
-            let asked = resources.requests.as_ref().and_then(|requests| requests.get(name)).cloned();
-            let wanted = match asked {
-                // A limit alone is a request as well.
-                None if resources.limits.as_ref().is_some_and(|limits| limits.contains_key(name)) => None,
-                None if step => default,
-                None => None,
-                // What the user asks for is never changed: only our own small wishes, and those that the peak left at zero.
-                Some(asked) if !step || nanos(&asked) == Some(0) => {
-                    least.filter(|least| nanos(least) > nanos(&asked))
+            let least = || items.iter().filter_map(|item| item.min.as_ref()?.get(name).cloned());
+            let shares =
+                items.iter().filter_map(|item| share(name, item.default_request.as_ref()?.get(name)?, steps));
+            let resources = container.resources.clone().unwrap_or_default();
+            let has_limit = resources.limits.as_ref().is_some_and(|limits| limits.contains_key(name));
+            let wanted = match resources.requests.as_ref().and_then(|requests| requests.get(name)) {
+                None if is_step && !has_limit => largest(&mut shares.chain(least())),
+                Some(asked) if !is_step || nanos(asked) == Some(0) => {
+                    largest(&mut least()).filter(|least| nanos(least) > nanos(asked))
                 }
-                Some(_) => None,
+                _ => None,
             };
             if let Some(wanted) = wanted {
-                resources.requests.get_or_insert_default().insert(name.to_owned(), wanted);
+                let requests = &mut container.resources.get_or_insert_default().requests;
+                requests.get_or_insert_default().insert(name.to_owned(), wanted);
             }
-        }
-        if *container.resources.get_or_insert_default() == ResourceRequirements::default() {
-            container.resources = None;
         }
     }
 }
@@ -173,6 +161,43 @@ mod tests {
             }),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn what_a_limit_range_demands() {
+        let range: LimitRange = serde_json::from_value(serde_json::json!({"spec": {"limits": [
+            {"type": "Container", "min": {"cpu": "100m", "memory": "99Mi"}, "defaultRequest": {"cpu": "1", "memory": "111Mi"}},
+            {"type": "Pod", "min": {"cpu": "50"}},
+        ]}}))
+        .unwrap();
+        let named = |name: &str, container: Container| Container { name: name.to_owned(), ..container };
+        let mut containers = vec![
+            named("ergon-agent", step(&[("cpu", "5m"), ("memory", "16Mi")], &[])),
+            named("step-a", Container::default()),
+            named("step-b", step(&[("cpu", "0"), ("memory", "1Mi")], &[("cpu", "2")])),
+            named("step-c", step(&[], &[("cpu", "2")])),
+            named("sidecar-d", Container::default()),
+        ];
+        obey(&[range], &mut containers, 2);
+        let told: Vec<String> = containers
+            .iter()
+            .map(|container| {
+                let requests = container.resources.as_ref().and_then(|resources| resources.requests.clone());
+                let pairs =
+                    requests.into_iter().flatten().map(|(name, quantity)| format!(" {name}={}", quantity.0));
+                format!("{}{}", container.name, pairs.collect::<String>())
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "ergon-agent cpu=100m memory=99Mi",
+                "step-a cpu=500m memory=99Mi",
+                "step-b cpu=100m memory=1Mi",
+                "step-c memory=99Mi",
+                "sidecar-d",
+            ]
+        );
     }
 
     #[test]

@@ -101,6 +101,7 @@ pub(super) fn plan(input: &PodInput<'_>, step: &Step, at: usize) -> Result<StepP
         message_limit: MESSAGE_LIMIT.min(POD_MESSAGE_LIMIT / containers),
         result_limit: RESULT_LIMIT,
         grace_ms: GRACE_MS,
+        ..Default::default()
     })
 }
 

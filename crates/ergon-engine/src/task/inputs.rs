@@ -302,6 +302,7 @@ fn scope(
     let mut text = |path: &[&str], value: String| {
         scope.set(path, ParamValue::String(value));
     };
+    text(&["credentials", "path"], paths::credentials(group));
     text(&["context", "task", "name"], task_name(group, run));
     text(&["artifacts", "path"], format!("{}/{PROVENANCE}", paths::artifacts(group)));
     for result in &task.results {

@@ -31,6 +31,11 @@ pub fn home(group: Group) -> String {
     format!("{}/home", base(group))
 }
 
+/// A folder of each step with credentials for git and registries, and what `$(credentials.path)` stands for.
+pub fn credentials(group: Group) -> String {
+    format!("{}/creds", base(group))
+}
+
 /// The name of a workspace's volume: the same for two workspaces on the same claim, since a pod mounts a claim once.
 pub fn workspace_volume(binding: &WorkspaceBinding) -> String {
     match &binding.persistent_volume_claim {

@@ -63,7 +63,13 @@ fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
     }
     let (found, resolved) = match find_resolved(observed, &old) {
         Ok(Ready::Now(found, resolved)) => (found, resolved),
-        Ok(Ready::Needs(needs)) => return Outcome::Needs(needs),
+        Ok(Ready::Needs(mut needs)) => {
+            if old.pod_name.is_none() {
+                // Looked up side by side with what the pod will ask for.
+                needs.extend(lookups(observed, run));
+            }
+            return Outcome::Needs(needs);
+        }
         Ok(Ready::Waiting(reason, what)) => return resolving(observed, old, reason, what, now),
         Err(invalid) => return fail(old, &invalid, now),
     };
@@ -175,12 +181,29 @@ fn create(
         Ok(resolved) => resolved,
         Err(invalid) => return fail(old, &invalid, now),
     };
+    let lacks = lookups(observed, run);
+    if !lacks.is_empty() {
+        return Outcome::Needs(lacks);
+    }
+    let account_name = pod::account_name(run, observed.config);
+    let account = match observed.library.accounts.get(account_name) {
+        Some(Some(account)) => Some(account),
+        _ if account_name == DEFAULT_ACCOUNT => None,
+        _ => return without_account(observed, old, account_name, now),
+    };
+    let template = &resolved.wishes.pod_template;
+    let pull_secrets: Vec<String> = template
+        .image_pull_secrets
+        .iter()
+        .map(|secret| secret.name.clone())
+        .chain(account.iter().flat_map(|account| account.image_pull_secrets.clone()))
+        .collect();
     let images: Vec<Need> = pod::merged_steps(&resolved.spec, &resolved.wishes)
         .into_iter()
         .filter(|step| step.command.is_empty() && step.script.is_none())
         .filter_map(|step| step.image)
         .filter(|image| !observed.library.images.contains_key(image))
-        .map(Need::Image)
+        .map(|reference| Need::Image { reference, pull_secrets: pull_secrets.clone() })
         .collect();
     if !images.is_empty() {
         return Outcome::Needs(images);
@@ -205,6 +228,13 @@ fn create(
     let mut actions: Vec<Action> = adding.into_iter().collect();
     actions.extend(claims.into_iter().map(|claim| Action::CreateClaim(Box::new(claim))));
     actions.push(Action::CreatePod(Box::new(pod)));
+    if let Some(missing) = account.map(|account| &account.missing_secrets).filter(|names| !names.is_empty()) {
+        let message = format!(
+            "Unable to retrieve some secrets ({}); attempting to use them may not succeed.",
+            missing.join(", ")
+        );
+        actions.push(event(EventKind::Warning, "FailedToRetrieveSecret", &message));
+    }
     if old.task_spec.is_none() && old.retries_status.is_empty() {
         actions.push(event(EventKind::Normal, reasons::STARTED, ""));
     }
@@ -231,6 +261,42 @@ fn bind_by_default(run: &mut TaskRun, task: &TaskSpec, config: &Config) {
             run.spec.workspaces.push(WorkspaceBinding { name: workspace.name.clone(), ..default.clone() });
         }
     }
+}
+
+/// The account that every namespace has, a moment after it was made.
+const DEFAULT_ACCOUNT: &str = "default";
+
+/// What a pod depends on besides its task, and that was not looked up yet.
+fn lookups(observed: &Observed<'_>, run: &TaskRun) -> Vec<Need> {
+    let account = pod::account_name(run, observed.config);
+    let known = observed.library.accounts.contains_key(account);
+    let account = (!known).then(|| Need::Account(account.to_owned()));
+    let ranges = observed.library.limit_ranges.is_none().then_some(Need::LimitRanges);
+    account.into_iter().chain(ranges).collect()
+}
+
+/// The service account is not there. Who applies it together with the run may be about to make it.
+fn without_account(
+    observed: &Observed<'_>,
+    old: TaskRunStatus,
+    account: &str,
+    now: Timestamp,
+) -> Outcome<TaskRunStatus> {
+    const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+    const AGAIN: SignedDuration = SignedDuration::from_secs(1);
+    let run = observed.run;
+    let message = format!(
+        "failed to create task run pod \"{}\": serviceaccounts \"{account}\" not found in namespace \"{}\"",
+        run.name(),
+        run.namespace()
+    );
+    let created = run.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    if now.duration_since(created) >= PATIENCE {
+        return fail(old, &Invalid::new(reasons::POD_CREATION_FAILED, message), now);
+    }
+    let mut status = status::with_condition(old, ConditionStatus::Unknown, reasons::PENDING, &message, now);
+    status.start_time.get_or_insert(Time(now));
+    decided(Vec::new(), status, now.checked_add(AGAIN).ok())
 }
 
 /// A pod is there: read it.

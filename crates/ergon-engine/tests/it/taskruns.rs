@@ -1,7 +1,9 @@
 //! Task runs: each case is one observation of a pod and what the decision on it is.
 
+use std::collections::BTreeSet;
+
 use ergon_api::{Group, Task, TaskRun};
-use ergon_engine::pod::{Platform, plan_of};
+use ergon_engine::pod::{Account, Platform, SecretView, plan_of};
 use ergon_engine::task::{Observed, PodSeen, pod_name, reconcile};
 use ergon_engine::{Action, Library, Need, Outcome};
 use ergon_wire::{ExitRecord, PodReport, TerminationMessage};
@@ -61,6 +63,27 @@ fn look_up(case: &Value, need: &Need, library: &mut Library) -> bool {
     }
 }
 
+/// What was looked up: the service account `default`, and the Secrets and limit ranges that the case has.
+fn library(case: &Value) -> Library {
+    let secrets = case["secrets"].as_array().into_iter().flatten().map(|secret| SecretView {
+        name: secret["name"].as_str().unwrap().to_owned(),
+        type_: secret["type"].as_str().unwrap().to_owned(),
+        annotations: serde_json::from_value(secret["annotations"].clone()).unwrap_or_default(),
+        keys: BTreeSet::new(),
+    });
+    let account = Account {
+        secrets: secrets.collect(),
+        missing_secrets: serde_json::from_value(case["missing"].clone()).unwrap_or_default(),
+        image_pull_secrets: serde_json::from_value(case["pull"].clone()).unwrap_or_default(),
+    };
+    let limits = case["limits"].is_array().then(|| json!([{"spec": {"limits": case["limits"]}}]));
+    Library {
+        accounts: [("default".to_owned(), Some(account)), ("absent".to_owned(), None)].into(),
+        limit_ranges: Some(serde_json::from_value(limits.unwrap_or(json!([]))).unwrap()),
+        ..Default::default()
+    }
+}
+
 #[test]
 fn every_case_is_decided_as_it_says() {
     let now = Timestamp::from_second(1_700_000_600).unwrap();
@@ -70,7 +93,7 @@ fn every_case_is_decided_as_it_says() {
         for case in cases.as_array().unwrap() {
             let name = format!("{file}: {}", case["case"].as_str().unwrap());
             let config = crate::config(case);
-            let mut library = Library::default();
+            let mut library = library(&case["library"]);
             for (action, spec) in case["stepActions"].as_object().into_iter().flatten() {
                 let spec =
                     serde_json::from_value(spec.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));

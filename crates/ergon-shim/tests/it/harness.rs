@@ -92,9 +92,15 @@ impl Place {
 
     /// A step that was told to run.
     pub(crate) fn start(&self, step: StepPlan) -> Talk {
+        self.start_with(step, &[])
+    }
+
+    /// The same with more variables in its container.
+    pub(crate) fn start_with(&self, step: StepPlan, variables: &[(&str, &str)]) -> Talk {
         let listener = self.listen();
-        let mut talk =
-            Talk::greet(&listener, self.shim().env("PLACE", self.directory.path()).spawn().unwrap(), self);
+        let mut shim = self.shim();
+        shim.env("PLACE", self.directory.path()).envs(variables.iter().copied());
+        let mut talk = Talk::greet(&listener, shim.spawn().unwrap(), self);
         talk.run(step, &BTreeMap::new());
         talk
     }

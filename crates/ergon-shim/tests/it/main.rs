@@ -6,4 +6,5 @@ mod ends;
 mod harness;
 mod scripts;
 mod steps;
+mod surroundings;
 mod waits;
