@@ -92,7 +92,7 @@ impl State {
         match *method {
             Method::GET => match self.objects.get(item) {
                 Some(object) => (200, object.clone()),
-                None => status(404, "not found"),
+                None => self.list(item).map_or_else(|| status(404, "not found"), |list| (200, list)),
             },
             Method::POST => self.create(path, sent),
             Method::PATCH => self.patch(item, &sent),
@@ -102,6 +102,22 @@ impl State {
             },
             _ => status(405, "not allowed"),
         }
+    }
+
+    /// The objects of a kind in a namespace; none where the path is one object's.
+    fn list(&self, path: &str) -> Option<Value> {
+        let (_, rest) = path.split_once("/namespaces/")?;
+        if rest.split('/').count() != 2 {
+            return None;
+        }
+        let below = format!("{path}/");
+        let items: Vec<&Value> = self
+            .objects
+            .iter()
+            .filter(|(path, _)| path.starts_with(&below))
+            .map(|(_, object)| object)
+            .collect();
+        Some(json!({"metadata": {"resourceVersion": self.version.to_string()}, "items": items}))
     }
 
     fn create(&mut self, collection: &str, mut object: Value) -> (u16, Value) {

@@ -5,12 +5,17 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use ergon_engine::ImageConfig;
-use oci_client::client::{ClientConfig, ClientProtocol};
+use k8s_openapi::api::core::v1::Secret;
+use oci_client::client::{
+    Certificate, CertificateEncoding, ClientConfig, ClientProtocol, current_platform_resolver,
+};
 use oci_client::config::ConfigFile;
+use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 use tokio::time::Instant;
 
+use crate::pull_secrets::{self, Login};
 use crate::sync::lock;
 
 /// How many images are remembered.
@@ -23,7 +28,8 @@ const LONGEST: Duration = Duration::from_secs(20);
 /// Images asked for lately.
 #[derive(Default)]
 pub struct Images {
-    known: Mutex<HashMap<String, Known>>,
+    /// By reference, and by who asked: another run's login is not ours to use.
+    known: Mutex<HashMap<(String, Vec<Login>), Known>>,
 }
 
 struct Known {
@@ -33,22 +39,33 @@ struct Known {
 }
 
 impl Images {
-    /// The entrypoint of an image, or why it cannot be had: words for the user.
-    pub async fn config(&self, image: &str) -> Result<ImageConfig, String> {
-        if let Some(known) = lock(&self.known).get(image)
+    /// The entrypoint of an image, or why it cannot be had: words for the user. The logins are tried in their order, and
+    /// then none; `authorities` are certificates in PEM that are trusted besides the machine's own.
+    pub async fn config(
+        &self,
+        image: &str,
+        secrets: &[Secret],
+        authorities: &str,
+    ) -> Result<ImageConfig, String> {
+        let explained = |why: String| {
+            format!("the image's own entrypoint cannot be read ({why}): give the step a `command`")
+        };
+        let reference: Reference =
+            image.parse().map_err(|error| explained(format!("`{image}` is no image reference: {error}")))?;
+        let logins = pull_secrets::logins(secrets, reference.registry(), reference.repository());
+        let key = (image.to_owned(), logins);
+        if let Some(known) = lock(&self.known).get(&key)
             && known.until.is_none_or(|until| Instant::now() < until)
         {
             return known.config.clone();
         }
-        let config = match tokio::time::timeout(LONGEST, read(image)).await {
+        let config = match tokio::time::timeout(LONGEST, read(&reference, &key.1, authorities)).await {
             Ok(config) => config,
             Err(_) => Err(format!("its registry did not answer within {} s", LONGEST.as_secs())),
         };
-        let config = config.map_err(|why| {
-            format!("the image's own entrypoint cannot be read ({why}): give the step a `command`")
-        });
+        let config = config.map_err(explained);
         let until = match &config {
-            Ok(_) if image.contains("@sha256:") => None,
+            Ok(_) if reference.digest().is_some() => None,
             Ok(_) => Some(Instant::now() + TAG_FOR),
             Err(_) => Some(Instant::now() + FAILURE_FOR),
         };
@@ -56,34 +73,62 @@ impl Images {
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        known.insert(image.to_owned(), Known { config: config.clone(), until });
+        known.insert(key, Known { config: config.clone(), until });
         config
     }
 }
 
-async fn read(image: &str) -> Result<ImageConfig, String> {
-    let reference: Reference =
-        image.parse().map_err(|error| format!("`{image}` is no image reference: {error}"))?;
+async fn read(reference: &Reference, logins: &[Login], authorities: &str) -> Result<ImageConfig, String> {
+    let auths = logins
+        .iter()
+        .map(|login| RegistryAuth::Basic(login.user.clone(), login.password.clone()))
+        .chain([RegistryAuth::Anonymous]);
+    let mut refusals = Vec::new();
+    for auth in auths {
+        // A client keeps the first login that it is given.
+        let client =
+            client(reference, authorities).map_err(|error| format!("no client for registries: {error}"))?;
+        match client.pull_manifest_and_config(reference, &auth).await {
+            Ok((_, _, config)) => return parse(&config),
+            Err(error) => refusals.push(error.to_string()),
+        }
+    }
+    // The first login is the one that was meant.
+    Err(format!("`{}` says: {}", reference.resolve_registry(), refusals.swap_remove(0)))
+}
+
+fn parse(config: &str) -> Result<ImageConfig, String> {
+    let config: ConfigFile =
+        serde_json::from_str(config).map_err(|error| format!("its configuration is not valid: {error}"))?;
+    let config = config.config.unwrap_or_default();
+    Ok(ImageConfig { entrypoint: config.entrypoint.unwrap_or_default(), cmd: config.cmd.unwrap_or_default() })
+}
+
+fn client(reference: &Reference, authorities: &str) -> Result<Client, OciDistributionError> {
+    let protocol =
+        if is_local(reference.resolve_registry()) { ClientProtocol::Http } else { ClientProtocol::Https };
     // `Client::new` panics where the machine has no certificate authorities.
-    let client = Client::try_from(ClientConfig {
-        protocol: if is_local(reference.resolve_registry()) {
-            ClientProtocol::Http
-        } else {
-            ClientProtocol::Https
-        },
+    Client::try_from(ClientConfig {
+        protocol,
+        extra_root_certificates: certificates(authorities),
+        platform_resolver: Some(Box::new(|entries| {
+            // An image for other machines alone has the same entrypoint there.
+            current_platform_resolver(entries).or_else(|| entries.first().map(|entry| entry.digest.clone()))
+        })),
         connect_timeout: Some(Duration::from_secs(5)),
         read_timeout: Some(Duration::from_secs(10)),
         ..Default::default()
     })
-    .map_err(|error| format!("no client for registries: {error}"))?;
-    let (_, _, config) = client
-        .pull_manifest_and_config(&reference, &RegistryAuth::Anonymous)
-        .await
-        .map_err(|error| format!("`{}` says: {error}", reference.resolve_registry()))?;
-    let config: ConfigFile =
-        serde_json::from_str(&config).map_err(|error| format!("its configuration is not valid: {error}"))?;
-    let config = config.config.unwrap_or_default();
-    Ok(ImageConfig { entrypoint: config.entrypoint.unwrap_or_default(), cmd: config.cmd.unwrap_or_default() })
+}
+
+/// The certificates of a PEM text, each by itself.
+fn certificates(authorities: &str) -> Vec<Certificate> {
+    const END: &str = "-----END CERTIFICATE-----";
+    authorities
+        .split_inclusive(END)
+        .filter(|part| part.ends_with(END))
+        .map(|part| Certificate { encoding: CertificateEncoding::Pem, data: part.as_bytes().to_vec() })
+        .collect()
 }
 
 /// Registries on this machine speak plain HTTP, as every container runtime takes them to.
@@ -118,10 +163,10 @@ mod tests {
     async fn a_reference_that_cannot_be_read_is_explained() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let images = Images::default();
-        let error = images.config("a b").await.expect_err("not a reference");
+        let error = images.config("a b", &[], "").await.expect_err("not a reference");
         assert!(error.contains("`a b` is no image reference") && error.contains("give the step a `command`"));
         // Port 1 of this machine: nothing listens there.
-        let error = images.config("localhost:1/a:1").await.expect_err("no registry");
+        let error = images.config("localhost:1/a:1", &[], "").await.expect_err("no registry");
         assert!(error.contains("localhost:1"), "{error}");
     }
 }

@@ -23,6 +23,7 @@ mod images;
 mod lease;
 mod merge_diff;
 mod platform;
+mod pull_secrets;
 mod reports;
 mod serve;
 mod signals;

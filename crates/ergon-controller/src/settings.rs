@@ -27,12 +27,21 @@ const REASON: &str = "BadSetting";
 #[derive(Debug, Default)]
 pub struct Settings {
     config: Mutex<Arc<Config>>,
+    authorities: Mutex<Arc<str>>,
 }
+
+/// The ConfigMap with certificate authorities to trust besides the machine's own, and its key.
+const AUTHORITIES: (&str, &str) = ("config-registry-cert", "cert");
 
 impl Settings {
     /// The settings of now.
     pub fn now(&self) -> Arc<Config> {
         Arc::clone(&lock(&self.config))
+    }
+
+    /// Certificates in PEM of authorities that registries and other servers are trusted by, besides the machine's own.
+    pub fn authorities(&self) -> Arc<str> {
+        Arc::clone(&lock(&self.authorities))
     }
 
     /// Takes over what a ConfigMap says, unless there is an error in it. Gives what is wrong with it.
@@ -104,6 +113,9 @@ impl Reader {
             Event::Init => self.listed = Some(Vec::new()),
             Event::InitApply(map) | Event::Apply(map) => self.take(&map),
             Event::Delete(map) => {
+                if is_authorities(&map) {
+                    *lock(&self.settings.authorities) = Arc::default();
+                }
                 if let Some(name) = name(&map) {
                     self.forget(name);
                 }
@@ -120,6 +132,10 @@ impl Reader {
     }
 
     fn take(&mut self, map: &ConfigMap) {
+        if is_authorities(map) {
+            let data = map.data.as_ref().and_then(|data| data.get(AUTHORITIES.1));
+            *lock(&self.settings.authorities) = data.map(String::as_str).unwrap_or_default().into();
+        }
         let Some(name) = name(map) else { return };
         if let Some(listed) = &mut self.listed {
             listed.push(name);
@@ -148,6 +164,10 @@ impl Reader {
             info!(map = %name, "is gone: its settings have their defaults");
         }
     }
+}
+
+fn is_authorities(map: &ConfigMap) -> bool {
+    map.metadata.name.as_deref() == Some(AUTHORITIES.0)
 }
 
 fn name(map: &ConfigMap) -> Option<ConfigName> {

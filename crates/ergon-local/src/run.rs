@@ -196,7 +196,7 @@ impl Shell {
 
     async fn perform(&mut self, effect: Effect) -> Result<(), RunError> {
         match effect {
-            Effect::LookUp(Need::Image(image)) => {
+            Effect::LookUp(Need::Image { reference: image, .. }) => {
                 let config = match self.image(&image).await {
                     Ok(image) => Ok(ergon_engine::ImageConfig {
                         entrypoint: image.config.entrypoint.clone(),

@@ -52,6 +52,9 @@ fn controller(groups: &[&str]) -> Value {
         {"apiGroups": [""], "resources": ["pods"],
             "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
         {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["create"]},
+        // What a pod depends on: its account, the Secrets that the account lists, the namespace's limits.
+        {"apiGroups": [""], "resources": ["serviceaccounts", "secrets"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["limitranges"], "verbs": ["list"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
         {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
         {"apiGroups": ["admissionregistration.k8s.io"],

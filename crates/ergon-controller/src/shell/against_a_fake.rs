@@ -57,6 +57,35 @@ async fn a_run_gets_its_pod_once() {
 }
 
 #[tokio::test]
+async fn a_pod_has_the_secrets_that_its_account_lists() {
+    let (fake, shell) = world(&json!({"serviceAccountName": "robot",
+        "taskSpec": {"steps": [{"name": "a", "image": "i", "script": "true"}]}}));
+    fake.put(
+        "/api/v1/namespaces/ns/serviceaccounts/robot",
+        json!({"metadata": {"name": "robot"},
+        "secrets": [{"name": "key"}, {"name": "gone"}, {}]}),
+    );
+    fake.put("/api/v1/namespaces/ns/secrets/key", json!({"type": "kubernetes.io/ssh-auth",
+        "metadata": {"name": "key", "annotations": {"ergon.dev/git-0": "host"}}, "data": {"ssh-privatekey": "eA=="}}));
+    fake.put(
+        "/api/v1/namespaces/ns/limitranges/l",
+        json!({"metadata": {"name": "l"},
+        "spec": {"limits": [{"type": "Container", "min": {"cpu": "100m"}}]}}),
+    );
+    shell.reconcile(&key()).await;
+    let pod = fake.get(POD).expect("the pod");
+    let secrets: Vec<&str> = pod["spec"]["volumes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|volume| volume["secret"]["secretName"].as_str())
+        .collect();
+    assert_eq!(secrets, ["key"]);
+    assert_eq!(pod["spec"]["containers"][0]["resources"]["requests"]["cpu"], "100m");
+    assert!(!pod.to_string().contains("eA=="), "no secret is in a pod");
+}
+
+#[tokio::test]
 async fn a_crash_between_the_pod_and_the_status_is_repaired() {
     let (fake, before) = world(&embedded());
     fake.fail(Method::PATCH, STATUS, 500, "etcd is away");

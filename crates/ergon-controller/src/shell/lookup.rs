@@ -1,9 +1,12 @@
 //! Finding out what the engine asks for.
 
 use ergon_api::{Group, Pipeline, StepAction, Task};
+use ergon_engine::pod::{Account, SecretView};
 use ergon_engine::remote::{Answer, Failure, Request};
 use ergon_engine::{Library, Need};
 use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::{LimitRange, Secret, ServiceAccount};
+use kube::api::ListParams;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
@@ -16,6 +19,8 @@ enum Found {
     StepAction(String, Option<StepAction>),
     Remote(Request, Answer),
     Image(String, Result<ergon_engine::ImageConfig, String>),
+    Account(String, Option<Account>),
+    LimitRanges(Vec<LimitRange>),
     /// Looked up elsewhere.
     Nothing,
 }
@@ -49,6 +54,10 @@ impl Shell {
                 Found::Image(image, config) => {
                     library.images.insert(image, config);
                 }
+                Found::Account(name, account) => {
+                    library.accounts.insert(name, account);
+                }
+                Found::LimitRanges(ranges) => library.limit_ranges = Some(ranges),
                 Found::Nothing => {}
             }
         }
@@ -68,9 +77,64 @@ impl Shell {
                 let failure = Failure::NotFetched(format!("there is no resolver `{}`", request.resolver));
                 Found::Remote(request.clone(), Answer::Failed(failure))
             }
-            Need::Image(image) => Found::Image(image.clone(), self.images.config(image).await),
+            Need::Image { reference, pull_secrets } => {
+                let secrets = self.secrets(key, pull_secrets).await?;
+                let authorities = self.settings.authorities();
+                let config = self.images.config(reference, &secrets, &authorities).await;
+                Found::Image(reference.clone(), config)
+            }
+            Need::Account(name) => Found::Account(name.clone(), self.account(key, name).await?),
+            Need::LimitRanges => Found::LimitRanges(self.limit_ranges(key).await?),
             Need::Pod(_) => Found::Nothing,
         })
+    }
+
+    /// A service account with what its Secrets are for. They are not kept: who may read them may also change.
+    async fn account(&self, key: &Key, name: &str) -> Result<Option<Account>, Error> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &key.name.namespace);
+        let found = api.get_opt(name).await;
+        let Some(account) = found.map_err(|error| Error::api("read", "ServiceAccount", name, error))? else {
+            return Ok(None);
+        };
+        let mut listed: Vec<String> =
+            account.secrets.into_iter().flatten().filter_map(|secret| secret.name).collect();
+        listed.retain(|name| !name.is_empty());
+        let secrets = self.secrets(key, &listed).await?;
+        let there = |name: &String| secrets.iter().any(|secret| secret.metadata.name.as_ref() == Some(name));
+        Ok(Some(Account {
+            missing_secrets: listed.iter().filter(|name| !there(name)).cloned().collect(),
+            image_pull_secrets: account
+                .image_pull_secrets
+                .into_iter()
+                .flatten()
+                .map(|secret| secret.name)
+                .collect(),
+            secrets: secrets
+                .into_iter()
+                .map(|secret| SecretView {
+                    name: secret.metadata.name.unwrap_or_default(),
+                    type_: secret.type_.unwrap_or_default(),
+                    annotations: secret.metadata.annotations.unwrap_or_default(),
+                    keys: secret.data.unwrap_or_default().into_keys().collect(),
+                })
+                .collect(),
+        }))
+    }
+
+    /// Those of these Secrets that are there.
+    async fn secrets(&self, key: &Key, names: &[String]) -> Result<Vec<Secret>, Error> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.name.namespace);
+        let read = names.iter().map(|name| {
+            let api = api.clone();
+            async move { api.get_opt(name).await.map_err(|error| Error::api("read", "Secret", name, error)) }
+        });
+        Ok(try_join_all(read).await?.into_iter().flatten().collect())
+    }
+
+    async fn limit_ranges(&self, key: &Key) -> Result<Vec<LimitRange>, Error> {
+        let api: Api<LimitRange> = Api::namespaced(self.client.clone(), &key.name.namespace);
+        let listed = api.list(&ListParams::default()).await;
+        Ok(listed.map_err(|error| Error::api("list", "LimitRange", "", error))?.items)
     }
 
     async fn read<K>(&self, key: &Key, kind: &'static str, name: &str) -> Result<Option<K>, Error>

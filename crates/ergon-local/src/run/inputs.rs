@@ -9,6 +9,7 @@ use ergon_api::{
     Document, Group, Param, Pipeline, PipelineRef, PipelineRun, SetDefaults, Task, TaskRef, TaskRun,
     WorkspaceBinding,
 };
+use ergon_engine::pod::{Account, SecretView};
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource};
 use serde_json::Value;
 
@@ -40,6 +41,8 @@ pub(super) fn world(options: &RunOptions, folders: &Folders) -> Result<World, Ru
             _ => {}
         }
     }
+    world.library.accounts =
+        accounts(&options.documents).into_iter().map(|(name, account)| (name, Some(account))).collect();
     match &chosen.object {
         Object::PipelineRun(run) => world.put_pipeline_run((**run).clone(), options),
         Object::TaskRun(run) => world.put_task_run((**run).clone(), options),
@@ -231,6 +234,48 @@ fn files(options: &RunOptions, folders: &Folders) -> Result<Files, RunError> {
     Ok(files)
 }
 
+/// The service accounts in the files, with those of their Secrets that are in the files.
+fn accounts(documents: &[Document]) -> BTreeMap<String, Account> {
+    let of_kind = |kind: &'static str| {
+        documents.iter().filter_map(move |document| match &document.object {
+            Object::Other(value) if document.object.kind() == kind => Some((document.object.name(), value)),
+            _ => None,
+        })
+    };
+    let secrets: BTreeMap<&str, SecretView> = of_kind("Secret")
+        .map(|(name, secret)| {
+            let view = SecretView {
+                name: name.to_owned(),
+                type_: secret["type"].as_str().unwrap_or("Opaque").to_owned(),
+                annotations: secret["metadata"]["annotations"]
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+                    .collect(),
+                keys: data(secret).into_keys().collect(),
+            };
+            (name, view)
+        })
+        .collect();
+    let names = |list: &Value| -> Vec<String> {
+        let items = list.as_array().into_iter().flatten();
+        items.filter_map(|item| item["name"].as_str()).map(str::to_owned).collect()
+    };
+    of_kind("ServiceAccount")
+        .map(|(name, account)| {
+            let (here, missing): (Vec<String>, Vec<String>) =
+                names(&account["secrets"]).into_iter().partition(|name| secrets.contains_key(name.as_str()));
+            let account = Account {
+                secrets: here.iter().filter_map(|name| secrets.get(name.as_str()).cloned()).collect(),
+                missing_secrets: missing,
+                image_pull_secrets: names(&account["imagePullSecrets"]),
+            };
+            (name.to_owned(), account)
+        })
+        .collect()
+}
+
 fn claim_dir(run: &Path, name: &str) -> Result<std::path::PathBuf, RunError> {
     let path = run.join("claims").join(name);
     volumes::make_open_dir(&path).map_err(|source| RunError::Folder { path: path.clone(), source })?;
@@ -265,6 +310,25 @@ mod tests {
     const RUN: &str =
         "apiVersion: ergon.dev/v1\nkind: PipelineRun\nmetadata: {name: r}\nspec: {pipelineRef: {name: p}}\n";
     const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n";
+
+    #[test]
+    fn service_accounts_have_the_secrets_of_the_files() {
+        let text = "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/ssh-auth\nmetadata: {name: key, annotations: {tekton.dev/git-0: host}}\nstringData: {ssh-privatekey: x}\n---\n\
+            apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: robot}\nsecrets: [{name: key}, {name: gone}]\nimagePullSecrets: [{name: pull}]\n";
+        let found = accounts(&ergon_api::parse(text, "test.yaml").unwrap());
+        let secret = SecretView {
+            name: "key".to_owned(),
+            type_: "kubernetes.io/ssh-auth".to_owned(),
+            annotations: [("tekton.dev/git-0".to_owned(), "host".to_owned())].into(),
+            keys: ["ssh-privatekey".to_owned()].into(),
+        };
+        let robot = Account {
+            secrets: vec![secret],
+            missing_secrets: vec!["gone".to_owned()],
+            image_pull_secrets: vec!["pull".to_owned()],
+        };
+        assert_eq!(found, BTreeMap::from([("robot".to_owned(), robot)]));
+    }
 
     #[test]
     fn a_run_comes_before_a_pipeline_and_a_pipeline_before_a_task() {

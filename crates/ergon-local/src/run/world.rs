@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ergon_api::{Config, Group, PipelineRun, PipelineRunSpecStatus, TaskRun, TaskRunSpecStatus};
-use ergon_engine::pod::Platform;
+use ergon_engine::pod::{Account, Platform};
 use ergon_engine::remote::{Answer, Failure};
 use ergon_engine::task::PodSeen;
 use ergon_engine::{Action, Library, Need, Outcome, run, task};
@@ -160,7 +160,12 @@ impl World {
                 let answer = Answer::Failed(Failure::NotFetched(why));
                 self.library.remote.entry(request.clone()).or_insert(answer);
             }
-            Need::Image(_) | Need::Pod(_) => {}
+            // A laptop has no service accounts but those in the files.
+            Need::Account(name) => {
+                self.library.accounts.entry(name.clone()).or_insert_with(|| Some(Account::default()));
+            }
+            Need::LimitRanges => self.library.limit_ranges = Some(Vec::new()),
+            Need::Image { .. } | Need::Pod(_) => {}
         }
     }
 
