@@ -9,10 +9,12 @@ pub mod unserved;
 pub mod verdict;
 
 mod attempt;
+mod culprit;
 mod find;
 mod reconcile;
 mod refused;
 mod status;
+mod waiting;
 
 pub use attempt::pod_name;
 pub use inputs::Invalid;

@@ -81,10 +81,14 @@ fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
         },
         // The status says that there was a pod, so its absence means something: only the API server may say it.
         (PodSeen::NotInCache, Some(_)) => Outcome::Needs(vec![Need::Pod(attempt::pod_name(run))]),
+        // No node had room for it, so nothing of it ran: it is made again.
+        (PodSeen::Gone, Some(_)) if found_no_node(&old) && observed.report.is_none() => {
+            create(observed, old, &found, &resolved, now)
+        }
         (PodSeen::Gone, Some(name)) => {
             let (reason, message) = verdict::vanished(name);
             let views = steps::view(task, None, observed.report);
-            let reported = verdict::judge(run.name(), task, &Pod::default(), &views);
+            let reported = verdict::judge(run.name(), task, &Pod::default(), &views, observed.config, now);
             match reported {
                 // The agent reported the end before the pod was deleted.
                 Verdict::Succeeded { .. } | Verdict::Failed { .. } => {
@@ -150,6 +154,11 @@ fn resolving(
     status.start_time.get_or_insert(Time(now));
     let wake_at = deadline(run, &status, observed.config);
     decided(Vec::new(), status, wake_at)
+}
+
+/// Whether the pod, when last seen, had no node.
+fn found_no_node(status: &TaskRunStatus) -> bool {
+    status.condition().is_some_and(|condition| condition.reason() == reasons::EXCEEDED_NODE_RESOURCES)
 }
 
 /// A pod of the right name that belongs to somebody else is never ours to read or to end.
@@ -308,13 +317,13 @@ fn observe(
     now: Timestamp,
 ) -> Outcome<TaskRunStatus> {
     let views = steps::view(task, Some(pod), observed.report);
-    let verdict = verdict::judge(observed.run.name(), task, pod, &views);
+    let verdict = verdict::judge(observed.run.name(), task, pod, &views, observed.config, now);
     if matches!(verdict, Verdict::Failed { .. })
         && let Some(until) = verdict::kubelet_may_know_more(pod, &views).filter(|until| *until > now)
     {
         let message = "A Step was killed: waiting for the node to say why".to_owned();
-        let verdict = Verdict::Running { reason: reasons::RUNNING.to_owned(), message };
-        return wait(finish(observed, old, task, &views, Some(pod), verdict, now), until);
+        let verdict = Verdict::Running { reason: reasons::RUNNING.to_owned(), message, until: Some(until) };
+        return finish(observed, old, task, &views, Some(pod), verdict, now);
     }
     finish(observed, old, task, &views, Some(pod), verdict, now)
 }
@@ -340,8 +349,8 @@ fn finish(
     status.start_time.get_or_insert(Time(now));
     status.task_spec.get_or_insert_with(|| task.clone());
     match verdict {
-        Verdict::Running { reason, message } => {
-            let wake_at = deadline(run, &status, observed.config);
+        Verdict::Running { reason, message, until } => {
+            let wake_at = deadline(run, &status, observed.config).into_iter().chain(until).min();
             let status = status::with_condition(status, ConditionStatus::Unknown, &reason, &message, now);
             decided(Vec::new(), status, wake_at)
         }
@@ -356,6 +365,11 @@ fn finish(
         Verdict::Failed { reason, message, results } => {
             status.results = results;
             status.completion_time = Some(Time(now));
+            let runs_on = pod.is_some_and(|pod| !verdict::is_over(pod));
+            if runs_on && views.iter().any(|view| !view.state.is_ended()) {
+                let why = format!("pod {} is terminated", attempt::pod_name(run));
+                status.steps = status::ended_steps(task, views, &reason, &why, now);
+            }
             let mut actions = end_pod(pod, views);
             let ignored = !attempt::may_retry(run) && labels::failure_is_ignored(run);
             let reason = if ignored { reasons::FAILURE_IGNORED } else { &reason };
@@ -429,17 +443,6 @@ fn delete_pod(pod: Option<&Pod>) -> Vec<Action> {
         .map(|pod| Action::EndPod { name: pod.name_any(), uid: pod.uid().unwrap_or_default(), keep: false })
         .into_iter()
         .collect()
-}
-
-/// The same decision, to be looked at again no later than then.
-fn wait(outcome: Outcome<TaskRunStatus>, until: Timestamp) -> Outcome<TaskRunStatus> {
-    match outcome {
-        Outcome::Decided(mut decision) => {
-            decision.wake_at = Some(decision.wake_at.map_or(until, |wake_at| wake_at.min(until)));
-            Outcome::Decided(decision)
-        }
-        needs @ Outcome::Needs(_) => needs,
-    }
 }
 
 /// The user's mistake: the run fails, and no pod was or will be made for it.

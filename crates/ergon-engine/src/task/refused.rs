@@ -12,7 +12,10 @@ const QUOTA_RETRY: SignedDuration = SignedDuration::from_secs(10);
 /// The API server will never take the pod, or a claim, as it is: the run fails with the API server's words.
 pub fn pod_refused(run: &TaskRun, message: &str, now: Timestamp) -> TaskRunStatus {
     let old = run.status.clone().unwrap_or_default();
-    let mut status = with_condition(old, ConditionStatus::False, reasons::POD_CREATION_FAILED, message, now);
+    let by_security =
+        ["violates PodSecurity", "security context constraint"].iter().any(|words| message.contains(words));
+    let reason = if by_security { reasons::POD_ADMISSION_FAILED } else { reasons::POD_CREATION_FAILED };
+    let mut status = with_condition(old, ConditionStatus::False, reason, message, now);
     status.start_time.get_or_insert(Time(now));
     status.completion_time = Some(Time(now));
     status
@@ -30,6 +33,8 @@ pub fn pod_waits(run: &TaskRun, message: &str, now: Timestamp) -> (TaskRunStatus
 
 #[cfg(test)]
 mod tests {
+    use ergon_api::Condition;
+
     use super::*;
 
     #[test]
@@ -38,6 +43,8 @@ mod tests {
         let run = TaskRun::default();
         let refused = TaskRun { status: Some(pod_refused(&run, "why", now)), ..run.clone() };
         assert!(refused.is_done() && !refused.is_successful());
+        let insecure = pod_refused(&run, "pods \"p\" is forbidden: violates PodSecurity \"restricted\"", now);
+        assert_eq!(insecure.condition().map(Condition::reason), Some(reasons::POD_ADMISSION_FAILED));
         let (status, again) = pod_waits(&run, "full", now);
         let waiting = TaskRun { status: Some(status), ..run };
         assert!(!waiting.is_done());

@@ -23,6 +23,17 @@ pub struct StepView {
     pub state: View,
 }
 
+impl StepView {
+    /// When its command ended, if that is known.
+    pub fn finished_at(&self) -> Option<Timestamp> {
+        match &self.state {
+            View::Recorded { record, .. } => timestamp(record.finished_at),
+            View::Unrecorded { terminated } => terminated.finished_at.as_ref().map(|time| time.0),
+            View::Waiting { .. } | View::Running { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum View {
     /// Not started: why, as far as the kubelet says.

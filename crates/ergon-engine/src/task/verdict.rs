@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use ergon_api::variables::variables;
 use ergon_api::{
-    OnError, ParamType, ParamValue, Step, TaskResult, TaskRunResult, TaskSpec, reasons::task_run as reasons,
+    Config, OnError, ParamType, ParamValue, Step, TaskResult, TaskRunResult, TaskSpec,
+    reasons::task_run as reasons,
 };
 use ergon_wire::{Exit, ExitRecord};
 use jiff::{SignedDuration, Timestamp};
@@ -12,14 +13,17 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::inputs::Invalid;
 use super::steps::{StepView, View};
+use super::waiting::Held;
+use super::{culprit, waiting};
 
 /// Where a task run with a pod stands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// Still going, with the reason and message of the condition.
+    /// Still going, with the reason and message of the condition, and when that may have to be seen otherwise.
     Running {
         reason: String,
         message: String,
+        until: Option<Timestamp>,
     },
     Succeeded {
         results: Vec<TaskRunResult>,
@@ -32,31 +36,46 @@ pub enum Verdict {
 }
 
 /// What the pod and its steps come to.
-pub fn judge(run: &str, task: &TaskSpec, pod: &Pod, steps: &[StepView]) -> Verdict {
+pub fn judge(
+    run: &str,
+    task: &TaskSpec,
+    pod: &Pod,
+    steps: &[StepView],
+    config: &Config,
+    now: Timestamp,
+) -> Verdict {
     let failed = |reason: &str, message: String| Verdict::Failed {
         reason: reason.to_owned(),
         message,
         results: collect(task, steps).unwrap_or_default(),
     };
-    if let Some((reason, message)) = cannot_start(run, pod) {
+    let held = waiting::held(run, pod, config, now);
+    if let Some(Held::ForGood(reason, message)) = held {
         return failed(reason, message);
     }
+    let until = match held {
+        Some(Held::Until(until)) => Some(until),
+        _ => None,
+    };
     let all_ended = steps.iter().all(|step| step.state.is_ended());
     let over = is_over(pod);
     if !all_ended && !over {
         return match agent_end(pod) {
             Some(message) => failed(super::POD_INTERRUPTED, message),
-            None => running(pod, steps),
+            None => running(pod, steps, until),
         };
     }
     for (step, view) in task.steps.iter().zip(steps) {
         if let Some((reason, message)) = failure(step, view, pod) {
-            return failed(reason, message);
+            return match culprit::sidecar(pod, view).filter(|_| reason != reasons::POD_EVICTED) {
+                Some((reason, cause)) => failed(reason, format!("{cause}; {message}")),
+                None => failed(reason, message),
+            };
         }
     }
     // Every step that ended is fine, but the pod ended before the others could.
     if !all_ended {
-        let (reason, message) = pod_end(pod);
+        let (reason, message) = culprit::init_container(pod).unwrap_or_else(|| pod_end(pod));
         return failed(reason, message);
     }
     match collect(task, steps) {
@@ -98,7 +117,7 @@ pub fn vanished(pod: &str) -> (&'static str, String) {
 }
 
 /// A pod that the kubelet or the API server has given up: its containers will say nothing more.
-fn is_over(pod: &Pod) -> bool {
+pub(super) fn is_over(pod: &Pod) -> bool {
     pod.status
         .as_ref()
         .and_then(|status| status.phase.as_deref())
@@ -114,72 +133,14 @@ fn agent_end(pod: &Pod) -> Option<String> {
     Some(format!("the pod's agent ended with code {} ({reason}): {message}", terminated.exit_code))
 }
 
-fn running(pod: &Pod, steps: &[StepView]) -> Verdict {
+fn running(pod: &Pod, steps: &[StepView], until: Option<Timestamp>) -> Verdict {
     let started = steps.iter().any(|step| !matches!(step.state, View::Waiting { .. }));
-    if started {
-        return Verdict::Running {
-            reason: reasons::RUNNING.to_owned(),
-            message: "Not all Steps in the Task have finished executing".to_owned(),
-        };
-    }
-    let unschedulable = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-    if let Some(condition) = unschedulable {
-        let message = condition.message.clone().unwrap_or_default();
-        let full = message.contains("Insufficient") || message.contains("Too many pods");
-        return Verdict::Running {
-            reason: if full { reasons::EXCEEDED_NODE_RESOURCES } else { reasons::PENDING }.to_owned(),
-            message: format!("the pod waits for a node: {message}"),
-        };
-    }
-    let message = steps.iter().find_map(|step| match &step.state {
-        View::Waiting { reason: Some(reason), message } => Some(match message {
-            Some(message) => {
-                format!("build step \"{}\" is pending with reason \"{reason}\": {message}", step.container)
-            }
-            None => format!("build step \"{}\" is pending with reason \"{reason}\"", step.container),
-        }),
-        _ => None,
-    });
-    Verdict::Running {
-        reason: reasons::PENDING.to_owned(),
-        message: message.unwrap_or_else(|| "Pending".to_owned()),
-    }
-}
-
-/// A container that waits for something that will not come.
-fn cannot_start(run: &str, pod: &Pod) -> Option<(&'static str, String)> {
-    let status = pod.status.as_ref()?;
-    let images: BTreeMap<&str, &str> = pod
-        .spec
-        .iter()
-        .flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()))
-        .map(|container| (container.name.as_str(), container.image.as_deref().unwrap_or_default()))
-        .collect();
-    [&status.init_container_statuses, &status.container_statuses].into_iter().flatten().flatten().find_map(
-        |container| {
-            let waiting = container.state.as_ref()?.waiting.as_ref()?;
-            let message = waiting.message.as_deref().unwrap_or_default();
-            let image = images.get(container.name.as_str()).copied().unwrap_or(&container.image);
-            let name = container.name.strip_prefix("step-").unwrap_or(&container.name);
-            match waiting.reason.as_deref()? {
-                "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Some((
-                    reasons::IMAGE_PULL_FAILED,
-                    format!(
-                        "The step \"{name}\" in TaskRun \"{run}\" failed to pull the image \"{image}\". The pod errored with the message: \"{message}.\""
-                    ),
-                )),
-                reason @ ("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => Some((
-                    reasons::CREATE_CONTAINER_CONFIG_ERROR,
-                    format!("container \"{}\" cannot be created ({reason}): {message}", container.name),
-                )),
-                _ => None,
-            }
-        },
-    )
+    let (reason, message) = if started {
+        (reasons::RUNNING, "Not all Steps in the Task have finished executing".to_owned())
+    } else {
+        waiting::why(pod, steps)
+    };
+    Verdict::Running { reason: reason.to_owned(), message, until }
 }
 
 /// Why this step fails its task, if it does.
@@ -188,9 +149,12 @@ fn failure(step: &Step, view: &StepView, pod: &Pod) -> Option<(&'static str, Str
     match &view.state {
         View::Recorded { record, .. } => recorded_failure(step, container, record, pod),
         View::Unrecorded { terminated } => Some(match terminated.reason.as_deref() {
-            Some("OOMKilled") => (reasons::STEP_OOM, format!("\"{container}\" was killed: out of memory")),
+            Some("OOMKilled") => (reasons::STEP_OOM, culprit::told(container, terminated)),
             reason => {
                 let (pod_reason, pod_message) = pod_end(pod);
+                if pod_reason == reasons::POD_EVICTED {
+                    return Some((pod_reason, pod_message));
+                }
                 (
                     pod_reason,
                     format!(
@@ -226,10 +190,12 @@ fn recorded_failure(
                 .and_then(|status| status.state.as_ref()?.terminated.as_ref()?.reason.as_deref())
                 == Some("OOMKilled");
             Some(if oom {
-                (reasons::STEP_OOM, format!("\"{container}\" was killed: out of memory"))
+                (reasons::STEP_OOM, format!("\"{container}\" exited with code {}: OOMKilled", 128 + signal))
             } else {
-                let hint = if *signal == 9 { " (SIGKILL: often because memory ran out)" } else { "" };
-                (reasons::STEP_FAILED, format!("\"{container}\" was ended by signal {signal}{hint}"))
+                let hint = if *signal == 9 { ": often because memory ran out" } else { "" };
+                let code = 128 + signal;
+                let told = format!("\"{container}\" exited with code {code}: Error (signal {signal}{hint})");
+                (reasons::STEP_FAILED, told)
             })
         }
         Exit::TimedOut => {
@@ -246,6 +212,9 @@ fn recorded_failure(
         }
         Exit::Interrupted { message } => {
             let (reason, pod_message) = pod_end(pod);
+            if reason == reasons::POD_EVICTED {
+                return Some((reason, pod_message));
+            }
             Some((reason, format!("\"{container}\" was interrupted ({message}): {pod_message}")))
         }
         Exit::Cancelled => Some((reasons::STEP_FAILED, format!("\"{container}\" was cancelled"))),
@@ -263,7 +232,7 @@ fn pod_end(pod: &Pod) -> (&'static str, String) {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let message = status.and_then(|status| status.message.as_deref()).unwrap_or("no message was left");
     match status.and_then(|status| status.reason.as_deref()) {
-        Some("Evicted") => (reasons::POD_EVICTED, format!("pod `{name}` was evicted: {message}")),
+        Some("Evicted") => (reasons::POD_EVICTED, message.to_owned()),
         Some(reason) => (super::POD_INTERRUPTED, format!("pod `{name}` ended early ({reason}): {message}")),
         None if pod.metadata.deletion_timestamp.is_some() => {
             (super::POD_DELETED, format!("pod `{name}` was deleted"))
