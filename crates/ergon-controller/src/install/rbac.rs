@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::settings::resolvers_namespace;
+use super::settings::{INFO, resolvers_namespace};
 use super::{CONFIGURATION, InstallOptions, NAME, labels, with_labels};
 use crate::certificate::SECRET;
 use crate::lease::LEASE;
@@ -38,6 +38,16 @@ pub(super) fn objects(options: &InstallOptions) -> Vec<Value> {
                 "roleRef": {"apiGroup": rbac, "kind": "Role", "name": NAME}}),
         ]);
     }
+    let everybody = json!([{"apiGroup": rbac, "kind": "Group", "name": "system:authenticated"}]);
+    let metadata =
+        json!({"name": "tekton-pipelines-info", "namespace": options.tekton_namespace, "labels": labels()});
+    let rules =
+        json!([{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [INFO], "verbs": ["get"]}]);
+    objects.extend([
+        json!({"apiVersion": api_version, "kind": "Role", "metadata": metadata, "rules": rules}),
+        json!({"apiVersion": api_version, "kind": "RoleBinding", "metadata": metadata, "subjects": everybody,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "tekton-pipelines-info"}}),
+    ]);
     objects
 }
 

@@ -5,6 +5,11 @@ use serde_json::{Value, json};
 
 use super::labels;
 
+/// What tools ask for Tekton's version. Everybody may read it.
+pub(super) const INFO: &str = "pipelines-info";
+/// The release of Tekton whose behaviour is served: tools compare it with the release that a feature came with.
+const TEKTON: &str = "v1.15.0";
+
 /// Where Tekton's users look for the settings of resolvers: beside those of everything else.
 pub(super) fn resolvers_namespace(tekton_namespace: &str) -> String {
     format!("{tekton_namespace}-resolvers")
@@ -31,7 +36,7 @@ pub(super) fn objects(tekton_namespace: &str) -> Vec<Value> {
         own("config-events", json!({"formats": "tektonv1"})),
         own("config-observability", json!({"metrics-protocol": "prometheus"})),
         own("config-registry-cert", json!({})),
-        own("pipelines-info", json!({"version": format!("v{}", env!("CARGO_PKG_VERSION"))})),
+        own(INFO, json!({"version": TEKTON, "ergon": format!("v{}", env!("CARGO_PKG_VERSION"))})),
         resolver(
             "resolvers-feature-flags",
             json!({

@@ -18,4 +18,5 @@ mod retries;
 mod security;
 mod sidecars;
 mod steps;
+mod versions;
 mod workspaces;
