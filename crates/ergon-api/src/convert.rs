@@ -80,6 +80,11 @@ fn refused(path: &str, value: &Value) -> Option<Leftover> {
     })
 }
 
+/// Whether an annotation holds what `v1` has no place for. It is about the object that has it, and no other.
+pub fn is_kept_in(annotation: &str) -> bool {
+    Kept::is_in(annotation)
+}
+
 /// The object in another version of its group. Kinds whose versions have the same fields only change their name for it.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ergon_api::defaults::MANAGED_BY_LABEL;
-use ergon_api::{Group, PipelineRun, TaskRun};
+use ergon_api::{Group, PipelineRun, TaskRun, convert};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::action::Action;
@@ -81,8 +81,11 @@ pub fn with_definition(
     (merged, action)
 }
 
-/// Annotations to hand down to children: not kubectl's copy of the whole object.
+/// Annotations to hand down to children: not kubectl's copy of the whole object, and not what the object keeps for
+/// those who read it in an older version.
 pub fn without_client_annotations(mut annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    annotations.retain(|name, _| {
+        name != "kubectl.kubernetes.io/last-applied-configuration" && !convert::is_kept_in(name)
+    });
     annotations
 }

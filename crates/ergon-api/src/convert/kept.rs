@@ -67,6 +67,11 @@ impl Kept {
         }
     }
 
+    /// Whether they are in an annotation of this name.
+    pub fn is_in(annotation: &str) -> bool {
+        annotation == OURS || TEKTONS.iter().any(|(_, tektons)| *tektons == annotation)
+    }
+
     pub fn insert(&mut self, path: String, value: Value) {
         self.0.insert(path, value);
     }
