@@ -74,11 +74,29 @@ pub fn expand_json(value: &mut Value, scope: &Scope) {
             }
         }
         Value::Object(fields) => {
-            for field in fields.values_mut() {
-                expand_json(field, scope);
+            for (name, field) in fields {
+                match field {
+                    Value::Array(params) if name == "params" && params.iter().all(Value::is_object) => {
+                        params.iter_mut().for_each(|param| expand_param(param, scope));
+                    }
+                    field => expand_json(field, scope),
+                }
             }
         }
         _ => {}
+    }
+}
+
+/// A reference that stands alone as a parameter's value brings its value's type with it; elsewhere a text stays one.
+fn expand_param(param: &mut Value, scope: &Scope) {
+    let whole = param["value"].as_str().and_then(|text| lone(text, scope));
+    for (name, field) in param.as_object_mut().into_iter().flatten() {
+        match &whole {
+            Some(value @ (ParamValue::Array(_) | ParamValue::Object(_))) if name == "value" => {
+                *field = serde_json::to_value(value).unwrap_or_default();
+            }
+            _ => expand_json(field, scope),
+        }
     }
 }
 
@@ -195,6 +213,32 @@ mod tests {
         assert_eq!(
             value,
             serde_json::json!({"args": ["x", "1", "2 3", "A"], "env": [{"name": "N", "value": "A"}], "n": 1})
+        );
+    }
+
+    #[test]
+    fn whole_parameters_keep_their_types_and_are_not_scanned_again() {
+        let mut scope = scope();
+        scope.set(&["params", "evil"], ParamValue::Array(vec!["$(params.a)".into()]));
+        let mut value = serde_json::json!({
+            "params": [
+                {"name": "l", "value": "$(params.list[*])"}, {"name": "o", "value": "$(params.object[*])"},
+                {"name": "e", "value": "$(params.evil[*])"}, {"name": "t", "value": "<$(params.a)>"},
+                {"name": "d", "default": "$(params.a)"}
+            ],
+            "env": [{"name": "l", "value": "$(params.list[*])"}]
+        });
+        expand_json(&mut value, &scope);
+        assert_eq!(
+            value,
+            serde_json::json!({
+                "params": [
+                    {"name": "l", "value": ["1", "2 3"]}, {"name": "o", "value": {"key": "value"}},
+                    {"name": "e", "value": ["$(params.a)"]}, {"name": "t", "value": "<A>"},
+                    {"name": "d", "default": "A"}
+                ],
+                "env": [{"name": "l", "value": "[\"1\",\"2 3\"]"}]
+            })
         );
     }
 

@@ -24,7 +24,7 @@ pub fn expand_params(params: &[Param], scope: &Scope) -> Vec<Param> {
         .collect()
 }
 
-/// The parameters of each leg, in a stable order: the last parameter changes fastest.
+/// The parameters of each leg, in Tekton's order, which their results keep: the first parameter changes fastest.
 ///
 /// `include` adds to the combinations that have the same values, and makes legs of its own where none has, as Tekton
 /// does.
@@ -39,10 +39,10 @@ pub fn legs(matrix: &Matrix) -> Vec<Vec<Param>> {
             ParamValue::String(text) => vec![text.clone()],
             ParamValue::Object(_) => Vec::new(),
         };
-        legs = legs
+        legs = values
             .iter()
-            .flat_map(|leg| {
-                values.iter().map(|value| {
+            .flat_map(|value| {
+                legs.iter().map(|leg| {
                     let mut leg = leg.clone();
                     leg.push(Param { name: param.name.clone(), value: ParamValue::String(value.clone()) });
                     leg
@@ -95,7 +95,7 @@ mod tests {
         let params = serde_json::json!([{"name": "os", "value": ["linux", "mac"]}, {"name": "go", "value": ["1", "2"]}]);
         assert_eq!(
             shown(serde_json::json!({"params": params})),
-            ["os=linux,go=1", "os=linux,go=2", "os=mac,go=1", "os=mac,go=2"]
+            ["os=linux,go=1", "os=mac,go=1", "os=linux,go=2", "os=mac,go=2"]
         );
         let include = serde_json::json!([
             {"params": [{"name": "os", "value": "mac"}, {"name": "flag", "value": "x"}]},
@@ -103,7 +103,7 @@ mod tests {
         ]);
         assert_eq!(
             shown(serde_json::json!({"params": params, "include": include})),
-            ["os=linux,go=1", "os=linux,go=2", "os=mac,go=1,flag=x", "os=mac,go=2,flag=x", "os=bsd"]
+            ["os=linux,go=1", "os=mac,go=1,flag=x", "os=linux,go=2", "os=mac,go=2,flag=x", "os=bsd"]
         );
         assert_eq!(
             shown(

@@ -6,7 +6,7 @@ use ergon_api::{PipelineRunResult, PipelineSpec, PipelineTask};
 
 use super::state::{States, reason_of};
 use crate::expr::{Scope, expand_value, json_references};
-use crate::graph::{as_result, result_references};
+use crate::graph::result_references;
 
 /// A result that a task needs and that is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,13 +81,17 @@ pub(super) fn of_run(
         let mut scope = statuses.clone();
         let mut complete = true;
         for (_, reference) in json_references(&value) {
-            let Some((task, result)) = as_result(&reference) else { continue };
+            // Only here may a reference say `finally`, for a final task.
+            let (root, task, result) = match reference.names().as_slice() {
+                [root @ ("tasks" | "finally"), task, "results", result, ..] => (*root, *task, *result),
+                _ => continue,
+            };
             let state = states.get(task);
             match state.and_then(|state| state.result(result)) {
                 Some(value)
                     if state.is_some_and(|state| state.is_succeeded() || state.is_ignored_failure()) =>
                 {
-                    scope.set(&["tasks", task, "results", result], value);
+                    scope.set(&[root, task, "results", result], value);
                     if scope.get(&reference).is_none() {
                         broken.insert(declared.name.clone());
                         complete = false;

@@ -230,7 +230,14 @@ fn scopes(group: Group, run: &TaskRun, task: &TaskSpec) -> Result<(Scope, Scope,
     })?;
     let workspaces = bind(task, &run.spec.workspaces)?;
     let without_params = scope(group, run, task, &workspaces);
-    let all = param_scope(&values).extend(&without_params).clone();
+    let mut all = param_scope(&values);
+    if group == Group::Tekton {
+        // What parameters were called in Tekton's first API, which tasks may still use.
+        for (name, value) in &values {
+            all.set(&["inputs", "params", name], value.clone());
+        }
+    }
+    all.extend(&without_params);
     Ok((all, without_params, workspaces))
 }
 
