@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use ergon_api::variables::variables;
-use ergon_api::{Step, StepOutputConfig, WhenExpression, WhenOperator};
+use ergon_api::{Group, Step, StepOutputConfig, WhenExpression, WhenOperator};
 use ergon_wire::{Breakpoints, Condition, OnError, Script, StepPlan};
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 
 use super::{PodError, PodInput, merge, security, volumes};
+use crate::action::ImageConfig;
 use crate::task::paths::{self, step_container};
 use crate::task::verdict::continues;
 
@@ -158,7 +159,7 @@ pub(super) fn with_shebang(script: &str) -> String {
     if script.starts_with("#!") { script.to_owned() } else { format!("#!/bin/sh\nset -e\n{script}") }
 }
 
-/// The image's own command, for a step without one: its entrypoint, and its arguments unless the step has some.
+/// The image's own command, for a step without one.
 fn image_argv(input: &PodInput<'_>, step: &Step) -> Result<Vec<String>, PodError> {
     let image = step.image.as_deref().unwrap_or_default();
     let missing = |why: String| PodError::NoCommand { step: step.name.clone(), why };
@@ -169,17 +170,46 @@ fn image_argv(input: &PodInput<'_>, step: &Step) -> Result<Vec<String>, PodError
         }
         None => return Err(missing(format!("the image `{image}` was not looked up"))),
     };
-    let args = if step.args.is_empty() { &config.cmd } else { &step.args };
-    let argv = [config.entrypoint.as_slice(), args].concat();
+    let argv = argv_of(input.group, config, &step.args);
     if argv.is_empty() {
         return Err(missing(format!("its image `{image}` brings no command either")));
     }
     Ok(argv)
 }
 
+/// An image's entrypoint, and its arguments unless the step has some. Tekton takes those for the entrypoint of an image
+/// that has none, so that the step's arguments follow them.
+fn argv_of(group: Group, image: &ImageConfig, args: &[String]) -> Vec<String> {
+    if image.entrypoint.is_empty() && group == Group::Tekton {
+        return [image.cmd.as_slice(), args].concat();
+    }
+    let args = if args.is_empty() { &image.cmd } else { args };
+    [image.entrypoint.as_slice(), args].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_follow_what_the_image_starts() {
+        let list = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for (group, entrypoint, cmd, args, expected) in [
+            (Group::Tekton, "e", "c d", "", "e c d"),
+            (Group::Tekton, "e", "c d", "a", "e a"),
+            (Group::Tekton, "", "c d", "", "c d"),
+            (Group::Tekton, "", "c d", "a", "c d a"),
+            (Group::Ergon, "", "c d", "a", "a"),
+            (Group::Ergon, "e", "c d", "", "e c d"),
+        ] {
+            let image = ImageConfig { entrypoint: list(entrypoint), cmd: list(cmd) };
+            assert_eq!(
+                argv_of(group, &image, &list(args)),
+                list(expected),
+                "{group} {entrypoint} {cmd} {args}"
+            );
+        }
+    }
 
     #[test]
     fn scripts_get_a_shebang_once() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{
     Group, Param, ParamSpec, ParamValue, PodTemplate, Step, StepActionSpec, StepResult, TaskRun,
-    TaskRunSidecarSpec, TaskRunStepSpec, TaskSpec, WorkspaceBinding,
+    TaskRunSidecarSpec, TaskRunStepSpec, TaskSpec, WorkspaceBinding, WorkspaceDeclaration,
     reasons::{pipeline_run, task_run},
 };
 use ergon_wire::paths::PROVENANCE;
@@ -174,8 +174,11 @@ pub fn resolve(
     task: &TaskSpec,
     actions: &BTreeMap<usize, &StepActionSpec>,
 ) -> Result<Resolved, Invalid> {
-    let (scope, without_params, workspaces) = scopes(group, run, task)?;
     let mut spec = task.clone();
+    if group == Group::Tekton && run.spec.task_spec.is_some() {
+        declare_bound(&mut spec, &run.spec.workspaces);
+    }
+    let (scope, without_params, workspaces) = scopes(group, run, &spec)?;
     for (at, step) in spec.steps.iter_mut().enumerate() {
         let action = actions.get(&at).copied();
         let results = action.map_or(&step.results, |action| &action.results);
@@ -266,6 +269,16 @@ fn step_scope(group: Group, container: &str, results: &[StepResult]) -> Scope {
         scope.set(&["step", "results", &result.name, "path"], format!("{directory}/results/{}", result.name));
     }
     scope
+}
+
+/// A task that is written in its run need not declare the workspaces that the run binds.
+fn declare_bound(task: &mut TaskSpec, given: &[WorkspaceBinding]) {
+    for binding in given {
+        if !task.workspaces.iter().any(|workspace| workspace.name == binding.name) {
+            let name = binding.name.clone();
+            task.workspaces.push(WorkspaceDeclaration { name, ..WorkspaceDeclaration::default() });
+        }
+    }
 }
 
 /// The binding of each workspace that the task declares.
