@@ -15,7 +15,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ergon_api::{Group, PipelineRun, TaskRun};
+use ergon_api::{CustomRun, Group, PipelineRun, TaskRun};
 use ergon_engine::Need;
 use ergon_engine::pod::Platform;
 use futures::FutureExt;
@@ -140,6 +140,8 @@ impl Error {
 pub struct Runs {
     pub task_runs: Cache<TaskRun>,
     pub pipeline_runs: Cache<PipelineRun>,
+    /// Other controllers carry them out; we only look how far they are.
+    pub custom_runs: Cache<CustomRun>,
 }
 
 /// Everything that reconciles share.
@@ -264,6 +266,7 @@ impl Shell {
         let sum = |count: fn(&Runs) -> usize| self.runs.iter().map(count).sum();
         self.metrics.cached(TaskRun::KIND, sum(|runs| runs.task_runs.len()));
         self.metrics.cached(PipelineRun::KIND, sum(|runs| runs.pipeline_runs.len()));
+        self.metrics.cached(CustomRun::KIND, sum(|runs| runs.custom_runs.len()));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Dropping what no decision reads, before an object is kept in memory.
 
-use ergon_api::{PipelineRun, TaskRun};
+use ergon_api::{CustomRun, PipelineRun, TaskRun};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -32,6 +32,18 @@ impl Trim for TaskRun {
     }
 }
 
+impl Trim for CustomRun {
+    fn trim(&mut self) {
+        meta(&mut self.metadata);
+        self.spec.custom_spec = None;
+        self.spec.workspaces = Vec::new();
+        if let Some(status) = &mut self.status {
+            status.retries_status = Vec::new();
+            status.extra_fields = None;
+        }
+    }
+}
+
 impl Trim for PipelineRun {
     fn trim(&mut self) {
         meta(&mut self.metadata);
@@ -45,7 +57,10 @@ impl Trim for PipelineRun {
                 status.pipeline_spec = None;
                 status.child_references = Vec::new();
                 status.skipped_tasks = Vec::new();
-                status.results = Vec::new();
+                // A run that it is a part of reads its results.
+                if !self.metadata.owner_references.iter().flatten().any(|owner| owner.kind == Self::KIND) {
+                    status.results = Vec::new();
+                }
             }
         }
     }

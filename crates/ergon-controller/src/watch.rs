@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergon_api::{Group, PipelineRun, TaskRun};
+use ergon_api::{CustomRun, Group, PipelineRun, TaskRun};
 use ergon_engine::pod::POD_LABEL;
 use ergon_engine::{Event as RunEvent, EventKind};
 use futures::StreamExt;
@@ -90,22 +90,36 @@ pub async fn runs(shell: &Arc<Shell>, group: Group, config: watcher::Config) -> 
 
 fn start_runs(shell: &Arc<Shell>, group: Group, config: watcher::Config) {
     let task_runs = Arc::clone(shell);
-    let task_config = config.clone();
+    let (task_config, custom_config) = (config.clone(), config.clone());
     tokio::spawn(async move {
         let changed = |run: &TaskRun| {
             task_runs.queue.add(Key::task_run(group, Name::of(run)));
-            if let Some(owner) = Key::owner_of(run).filter(|owner| owner.kind == RunKind::PipelineRun) {
-                task_runs.queue.add(owner);
-            }
+            tell_owner(&task_runs, run);
         };
         watch_runs(&task_runs, group, task_config, &task_runs.runs(group).task_runs, changed).await;
     });
     let pipeline_runs = Arc::clone(shell);
     tokio::spawn(async move {
-        let changed = |run: &PipelineRun| pipeline_runs.queue.add(Key::pipeline_run(group, Name::of(run)));
+        let changed = |run: &PipelineRun| {
+            pipeline_runs.queue.add(Key::pipeline_run(group, Name::of(run)));
+            tell_owner(&pipeline_runs, run);
+        };
         let cache = &pipeline_runs.runs(group).pipeline_runs;
         watch_runs(&pipeline_runs, group, config, cache, changed).await;
     });
+    let custom_runs = Arc::clone(shell);
+    tokio::spawn(async move {
+        let changed = |run: &CustomRun| tell_owner(&custom_runs, run);
+        let cache = &custom_runs.runs(group).custom_runs;
+        watch_runs(&custom_runs, group, custom_config, cache, changed).await;
+    });
+}
+
+/// The pipeline run that a run is a part of looks at it.
+fn tell_owner<K: Resource>(shell: &Shell, run: &K) {
+    if let Some(owner) = Key::owner_of(run).filter(|owner| owner.kind == RunKind::PipelineRun) {
+        shell.queue.add(owner);
+    }
 }
 
 async fn watch_runs<K>(

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::{Pipeline, StepActionSpec, Task, TaskRun, TaskRunSpecStatus};
+use ergon_api::{
+    CustomRun, Pipeline, PipelineRun, PipelineRunSpecStatus, StepActionSpec, Task, TaskRun, TaskRunSpecStatus,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LimitRange, PersistentVolumeClaim, Pod};
 use serde::Serialize;
@@ -32,12 +34,28 @@ pub struct Decision<Status> {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Action {
     CreateTaskRun(Box<TaskRun>),
+    /// A task that somebody else's controller carries out.
+    CreateCustomRun(Box<CustomRun>),
+    /// A pipeline that is a task of another.
+    CreatePipelineRun(Box<PipelineRun>),
     /// Sets `spec.status` and `spec.statusMessage` of a child that is not done.
     StopTaskRun {
         name: String,
         uid: String,
         status: TaskRunSpecStatus,
         message: String,
+    },
+    /// Sets `spec.status` to `RunCancelled`, and `spec.statusMessage`, of a child that is not done.
+    StopCustomRun {
+        name: String,
+        uid: String,
+        message: String,
+    },
+    /// Sets `spec.status` of a child that is not done.
+    StopPipelineRun {
+        name: String,
+        uid: String,
+        status: PipelineRunSpecStatus,
     },
     CreatePod(Box<Pod>),
     /// Ends a pod's containers. `keep`: the pod stays with its logs; else it is deleted, because it never started or

@@ -1,9 +1,11 @@
 //! One pipeline run: from what was observed to what should be done.
 
 mod artifacts;
+mod child;
 mod children;
 mod claims;
 mod conclude;
+mod defaults;
 mod find;
 mod matrix;
 mod prepare;
@@ -15,11 +17,12 @@ mod state;
 mod validate;
 mod when;
 
-pub use children::{child_name, stop_message};
+pub use child::{Child, Children, Why};
+pub use children::child_name;
 pub use reconcile::reconcile;
 pub use refused::child_refused;
 
-use ergon_api::{Config, Group, PipelineRun, TaskRun};
+use ergon_api::{Config, Group, PipelineRun};
 
 use crate::Library;
 
@@ -28,8 +31,9 @@ use crate::Library;
 pub struct Observed<'a> {
     pub group: Group,
     pub run: &'a PipelineRun,
-    /// All task runs that the run owns, in any order. A stale list may delay, never duplicate: names are fixed.
-    pub children: &'a [&'a TaskRun],
+    pub children: Children<'a>,
+    /// The pipeline runs that the run is a part of, the nearest first; none for a run of its own.
+    pub ancestors: &'a [&'a PipelineRun],
     pub library: &'a Library,
     pub config: &'a Config,
 }

@@ -54,8 +54,8 @@ pub(super) fn objects(options: &InstallOptions) -> Vec<Value> {
 fn controller(groups: &[&str]) -> Value {
     json!([
         {"apiGroups": groups, "resources": ["tasks", "pipelines", "stepactions"], "verbs": ["get"]},
-        {"apiGroups": groups, "resources": ["taskruns"], "verbs": ["get", "list", "watch", "create", "patch"]},
-        {"apiGroups": groups, "resources": ["pipelineruns"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": groups, "resources": ["taskruns", "pipelineruns", "customruns"],
+            "verbs": ["get", "list", "watch", "create", "patch"]},
         {"apiGroups": groups, "resources": ["taskruns/status", "pipelineruns/status"], "verbs": ["patch"]},
         // Children block their owner's foreground deletion; some clusters ask this of who says so.
         {"apiGroups": groups, "resources": ["taskruns/finalizers", "pipelineruns/finalizers"], "verbs": ["update"]},

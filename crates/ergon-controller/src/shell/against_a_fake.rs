@@ -236,7 +236,7 @@ async fn a_child_is_in_memory_before_anybody_is_told_of_it() {
     std::thread::scope(|scope| {
         // Whoever wants to tell must wait: the child has to come into memory nevertheless.
         shell.queue.while_locked(|| {
-            scope.spawn(|| shell.take_task_run(&parent, child));
+            scope.spawn(|| shell.take_child(&parent, child));
             let start = std::time::Instant::now();
             while !known() {
                 assert!(start.elapsed() < Duration::from_secs(5), "it waits for the queue first");

@@ -1,6 +1,6 @@
 //! Doing what the engine decided. Each action can be done twice with the same end.
 
-use ergon_api::{Group, TaskRun, TaskRunSpecStatus};
+use ergon_api::{CustomRun, CustomRunSpecStatus, Group, PipelineRun, TaskRun};
 use ergon_engine::Action;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -8,12 +8,14 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::refusal::{self, Refusal};
 use super::task_run::is_owned;
-use super::{Error, FIELD_MANAGER, Key, Shell};
-use crate::cache::Name;
+use super::{Error, FIELD_MANAGER, Key, RunKind, Runs, Shell};
+use crate::cache::{Cache, Name};
 use crate::trim::{self, Trim};
 
 /// How many children of one run are created side by side.
@@ -32,7 +34,7 @@ pub(super) enum Performed {
 }
 
 impl Shell {
-    /// Does all actions in order; creations of task runs that follow each other are done side by side.
+    /// Does all actions in order; creations of children that follow each other are done side by side.
     pub(super) async fn perform<K>(
         &self,
         key: &Key,
@@ -44,12 +46,12 @@ impl Shell {
     {
         let mut children = Vec::new();
         for action in actions {
-            if let Action::CreateTaskRun(child) = action {
-                children.push(*child);
+            if is_child(&action) {
+                children.push(action);
                 continue;
             }
             for outcome in [
-                self.create_task_runs(key, run, std::mem::take(&mut children)).await?,
+                self.create_children(key, run, std::mem::take(&mut children)).await?,
                 self.perform_one(key, run, action).await?,
             ] {
                 if !matches!(outcome, Performed::All) {
@@ -57,7 +59,7 @@ impl Shell {
                 }
             }
         }
-        self.create_task_runs(key, run, children).await
+        self.create_children(key, run, children).await
     }
 
     async fn perform_one<K>(&self, key: &Key, run: &K, action: Action) -> Result<Performed, Error>
@@ -65,11 +67,24 @@ impl Shell {
         K: Resource<DynamicType = Group>,
     {
         match action {
-            Action::CreateTaskRun(child) => self.create_task_runs(key, run, vec![*child]).await,
+            Action::CreateTaskRun(child) => self.create_child(key, run, child.name(), child.as_ref()).await,
+            Action::CreateCustomRun(child) => self.create_child(key, run, child.name(), child.as_ref()).await,
+            Action::CreatePipelineRun(child) => {
+                self.create_child(key, run, child.name(), child.as_ref()).await
+            }
             Action::CreatePod(pod) => self.create_pod(key, run, &pod).await,
             Action::CreateClaim(claim) => self.create_claim(key, run, &claim).await,
             Action::StopTaskRun { name, uid, status, message } => {
-                self.stop_task_run(key, &name, &uid, status, &message).await.map(|()| Performed::All)
+                let spec = json!({"status": status, "statusMessage": message});
+                self.stop_child::<TaskRun>(key, &name, &uid, spec).await.map(|()| Performed::All)
+            }
+            Action::StopCustomRun { name, uid, message } => {
+                let spec = json!({"status": CustomRunSpecStatus::Cancelled, "statusMessage": message});
+                self.stop_child::<CustomRun>(key, &name, &uid, spec).await.map(|()| Performed::All)
+            }
+            Action::StopPipelineRun { name, uid, status } => {
+                let spec = json!({"status": status});
+                self.stop_child::<PipelineRun>(key, &name, &uid, spec).await.map(|()| Performed::All)
             }
             Action::EndPod { name, uid, keep } => {
                 self.end_pod(key, &name, &uid, keep).await.map(|()| Performed::All)
@@ -83,17 +98,12 @@ impl Shell {
         }
     }
 
-    async fn create_task_runs<K>(
-        &self,
-        key: &Key,
-        run: &K,
-        children: Vec<TaskRun>,
-    ) -> Result<Performed, Error>
+    async fn create_children<K>(&self, key: &Key, run: &K, children: Vec<Action>) -> Result<Performed, Error>
     where
         K: Resource<DynamicType = Group>,
     {
         stream::iter(children)
-            .map(|child| async move { self.create_task_run(key, run, &child).await })
+            .map(|child| async move { self.perform_one(key, run, child).await })
             .buffer_unordered(AT_ONCE)
             .try_fold(Performed::All, |all, one| async move {
                 Ok(if matches!(all, Performed::All) { one } else { all })
@@ -101,50 +111,51 @@ impl Shell {
             .await
     }
 
-    async fn create_task_run<K: Resource>(
+    async fn create_child<K: Resource, C: ChildRun>(
         &self,
         key: &Key,
         run: &K,
-        child: &TaskRun,
+        name: &str,
+        child: &C,
     ) -> Result<Performed, Error> {
-        let api: Api<TaskRun> = Api::namespaced_with(self.client.clone(), &key.name.namespace, &key.group);
-        let created = self.metrics.write("create", TaskRun::KIND, api.create(&creation(), child).await);
+        let api: Api<C> = Api::namespaced_with(self.client.clone(), &key.name.namespace, &key.group);
+        let created = self.metrics.write("create", C::NAME, api.create(&creation(), child).await);
         match created {
             Ok(created) => {
-                self.take_task_run(key, created);
+                self.take_child(key, created);
                 Ok(Performed::All)
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                let name = child.name();
-                let found = api
-                    .get_opt(name)
-                    .await
-                    .map_err(|error| Error::api("read", TaskRun::KIND, name, error))?;
+                let found =
+                    api.get_opt(name).await.map_err(|error| Error::api("read", C::NAME, name, error))?;
                 let uid = run.meta().uid.as_deref().unwrap_or_default();
                 match found {
                     Some(found) if is_owned(&found, uid) => {
-                        self.take_task_run(key, found);
+                        self.take_child(key, found);
                         // It may have gone on, even to its end, since this pass read it as absent.
                         self.queue.add(key.clone());
                         Ok(Performed::All)
                     }
-                    Some(found) if is_leaving(&found, &key.name.name) => Err(taken(TaskRun::KIND, name)),
+                    Some(found) if is_leaving(&found, &key.name.name) => Err(taken(C::NAME, name)),
                     Some(_) => Ok(Performed::Refused(format!(
-                        "TaskRun \"{name}\" exists already and does not belong to this run: delete it, or give the run another name"
+                        "{} \"{name}\" exists already and does not belong to this run: delete it, or give the run another name",
+                        C::NAME
                     ))),
-                    None => Err(taken(TaskRun::KIND, name)),
+                    None => Err(taken(C::NAME, name)),
                 }
             }
-            Err(error) => refused(run, TaskRun::KIND, child.name(), error),
+            Err(error) => refused(run, C::NAME, name, error),
         }
     }
 
     /// Keeps a child as the API server answered it, and goes on with it at once: the watch will not tell it again.
-    pub(super) fn take_task_run(&self, key: &Key, mut child: TaskRun) {
+    pub(super) fn take_child<C: ChildRun>(&self, key: &Key, mut child: C) {
         child.trim();
         let name = Name::of(&child);
-        self.runs(key.group).task_runs.written(child);
-        self.queue.add(Key::task_run(key.group, name));
+        C::cache(self.runs(key.group)).written(child);
+        if let Some(kind) = C::RUN {
+            self.queue.add(Key { kind, group: key.group, name });
+        }
     }
 
     /// Keeps a pod as the API server answered it, and looks at its run again: the watch will not tell it again.
@@ -200,24 +211,23 @@ impl Shell {
         }
     }
 
-    async fn stop_task_run(
+    async fn stop_child<C: ChildRun>(
         &self,
         key: &Key,
         name: &str,
         uid: &str,
-        status: TaskRunSpecStatus,
-        message: &str,
+        spec: serde_json::Value,
     ) -> Result<(), Error> {
-        let api: Api<TaskRun> = Api::namespaced_with(self.client.clone(), &key.name.namespace, &key.group);
-        let patch = json!({"metadata": {"uid": uid}, "spec": {"status": status, "statusMessage": message}});
+        let api: Api<C> = Api::namespaced_with(self.client.clone(), &key.name.namespace, &key.group);
+        let patch = json!({"metadata": {"uid": uid}, "spec": spec});
         let outcome = api.patch(name, &patching(), &Patch::Merge(&patch)).await;
-        match self.metrics.write("patch", TaskRun::KIND, outcome) {
+        match self.metrics.write("patch", C::NAME, outcome) {
             Ok(stopped) => {
-                self.take_task_run(key, stopped);
+                self.take_child(key, stopped);
                 self.queue.add(key.clone());
                 Ok(())
             }
-            Err(error) => gone_is_fine("stop", TaskRun::KIND, name, error),
+            Err(error) => gone_is_fine("stop", C::NAME, name, error),
         }
     }
 
@@ -240,6 +250,49 @@ impl Shell {
             Err(error) => gone_is_fine("end", "Pod", name, error),
         }
     }
+}
+
+/// A kind of run that pipeline runs make.
+pub(super) trait ChildRun:
+    Resource<DynamicType = Group, Scope = kube::core::DynamicResourceScope>
+    + Trim
+    + Clone
+    + std::fmt::Debug
+    + Serialize
+    + DeserializeOwned
+{
+    const NAME: &'static str;
+    /// What it is to the queue; none where another controller carries it out.
+    const RUN: Option<RunKind>;
+    fn cache(runs: &Runs) -> &Cache<Self>;
+}
+
+impl ChildRun for TaskRun {
+    const NAME: &'static str = Self::KIND;
+    const RUN: Option<RunKind> = Some(RunKind::TaskRun);
+    fn cache(runs: &Runs) -> &Cache<Self> {
+        &runs.task_runs
+    }
+}
+
+impl ChildRun for PipelineRun {
+    const NAME: &'static str = Self::KIND;
+    const RUN: Option<RunKind> = Some(RunKind::PipelineRun);
+    fn cache(runs: &Runs) -> &Cache<Self> {
+        &runs.pipeline_runs
+    }
+}
+
+impl ChildRun for CustomRun {
+    const NAME: &'static str = Self::KIND;
+    const RUN: Option<RunKind> = None;
+    fn cache(runs: &Runs) -> &Cache<Self> {
+        &runs.custom_runs
+    }
+}
+
+fn is_child(action: &Action) -> bool {
+    matches!(action, Action::CreateTaskRun(_) | Action::CreateCustomRun(_) | Action::CreatePipelineRun(_))
 }
 
 pub(super) fn creation() -> PostParams {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use ergon_api::{PipelineRun, TaskRun};
-use ergon_engine::run::{self, Observed};
+use ergon_api::{CustomRun, PipelineRun, TaskRun};
+use ergon_engine::run::{self, Children, Observed};
 use ergon_engine::{Event, EventKind, Library, Outcome};
 use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
@@ -11,11 +11,14 @@ use kube::Resource;
 use super::metadata::Added;
 use super::perform::Performed;
 use super::status::Written;
-use super::{Error, Key, ROUNDS, Shell, is_ours};
+use super::{Error, Key, ROUNDS, RunKind, Shell, is_ours};
 
 const OVER_QUOTA: &str = ergon_api::reasons::task_run::EXCEEDED_RESOURCE_QUOTA;
 /// How long to wait before something that is over its namespace's quota is tried again.
 const QUOTA_RETRY: SignedDuration = SignedDuration::from_secs(10);
+
+/// How many runs around one are looked at: more than the engine lets there be.
+const DEEPEST: usize = 64;
 
 impl Shell {
     /// Reads the PipelineRun and its children, lets the engine decide, does it. Gives the time to come again at.
@@ -29,8 +32,14 @@ impl Shell {
         {
             return Ok(None);
         }
-        let owned = runs.task_runs.owned_by(run.uid());
-        let children: Vec<&TaskRun> = owned.iter().map(AsRef::as_ref).collect();
+        let task_runs = runs.task_runs.owned_by(run.uid());
+        let task_runs: Vec<&TaskRun> = task_runs.iter().map(AsRef::as_ref).collect();
+        let custom_runs = runs.custom_runs.owned_by(run.uid());
+        let custom_runs: Vec<&CustomRun> = custom_runs.iter().map(AsRef::as_ref).collect();
+        let pipeline_runs = runs.pipeline_runs.owned_by(run.uid());
+        let pipeline_runs: Vec<&PipelineRun> = pipeline_runs.iter().map(AsRef::as_ref).collect();
+        let ancestors = self.ancestors(key, &run);
+        let ancestors: Vec<&PipelineRun> = ancestors.iter().map(AsRef::as_ref).collect();
         let mut library = Library::default();
         let mut needs = Vec::new();
         for _ in 0..ROUNDS {
@@ -38,7 +47,12 @@ impl Shell {
             let observed = Observed {
                 group: key.group,
                 run: &run,
-                children: &children,
+                children: Children {
+                    task_runs: &task_runs,
+                    custom_runs: &custom_runs,
+                    pipeline_runs: &pipeline_runs,
+                },
+                ancestors: &ancestors,
                 library: &library,
                 config: &config,
             };
@@ -86,10 +100,30 @@ impl Shell {
                 let took =
                     start.zip(end).and_then(|(start, end)| end.0.duration_since(start.0).try_into().ok());
                 self.metrics.ended(PipelineRun::KIND, written.is_successful(), took);
+                // The watch will not tell its owner: what it delivers is known by now.
+                if let Some(owner) = Key::owner_of(written.as_ref()) {
+                    self.queue.add(owner);
+                }
                 return Ok(None);
             }
             return Ok(wake_at);
         }
         Err(Error::Unsettled(needs))
+    }
+
+    /// The runs that a run is a part of, the nearest first.
+    fn ancestors(&self, key: &Key, run: &PipelineRun) -> Vec<Arc<PipelineRun>> {
+        let mut found: Vec<Arc<PipelineRun>> = Vec::new();
+        let mut next = Key::owner_of(run);
+        // Owners cannot go in a circle where UIDs are true; who writes them by hand is stopped here.
+        while found.len() < DEEPEST
+            && let Some(owner) =
+                next.filter(|owner| owner.kind == RunKind::PipelineRun && owner.group == key.group)
+            && let Some(parent) = self.runs(key.group).pipeline_runs.get(&owner.name)
+        {
+            next = Key::owner_of(parent.as_ref());
+            found.push(parent);
+        }
+        found
     }
 }

@@ -32,30 +32,45 @@ pub fn edges(task: &PipelineTask) -> Vec<Edge> {
         kind: EdgeKind::Order,
         field: format!("runAfter[{at}]"),
     });
-    let results = result_references(task).into_iter().map(|(field, needs, result)| Edge {
-        task: task.name.clone(),
-        needs,
-        kind: EdgeKind::Result { result },
-        field,
+    let used = references(task).into_iter().filter_map(|(field, reference)| {
+        let (needs, kind) = match reference.names().as_slice() {
+            ["tasks", needs, "results", result, ..] => {
+                (*needs, EdgeKind::Result { result: (*result).to_owned() })
+            }
+            // How many there are is known once all are there.
+            ["tasks", needs, "matrix", ..] => (*needs, EdgeKind::Order),
+            _ => return None,
+        };
+        Some(Edge { task: task.name.clone(), needs: needs.to_owned(), kind, field })
     });
-    ordering.chain(results).collect()
+    ordering.chain(used).collect()
 }
 
 /// The references to results of other tasks, each as (field, task, result).
 ///
-/// They count wherever Tekton substitutes results: parameters, matrix, when, workspaces and an embedded spec.
+/// They count wherever results are substituted: parameters, matrix, when, workspaces, the reference to the Task, the
+/// name for people, and an embedded spec.
 pub fn result_references(task: &PipelineTask) -> Vec<(String, String, String)> {
-    let Ok(Value::Object(mut fields)) = serde_json::to_value(task) else { return Vec::new() };
-    for text in ["name", "displayName", "description", "runAfter"] {
-        fields.remove(text);
-    }
-    json_references(&Value::Object(fields))
+    references(task)
         .into_iter()
         .filter_map(|(field, reference)| {
             let (needs, result) = as_result(&reference)?;
             Some((field, needs.to_owned(), result.to_owned()))
         })
         .collect()
+}
+
+/// All references in what is replaced of a task before it starts, each with its field.
+pub fn references(task: &PipelineTask) -> Vec<(String, Variable)> {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(task) else { return Vec::new() };
+    // A pipeline that is written out here has tasks of its own, and a custom task's spec is its controller's.
+    for text in ["name", "description", "runAfter", "pipelineSpec"] {
+        fields.remove(text);
+    }
+    if let Some(Value::Object(spec)) = fields.get_mut("taskSpec") {
+        spec.remove("spec");
+    }
+    json_references(&Value::Object(fields))
 }
 
 /// Task and result of a `tasks.<task>.results.<result>` reference, whatever it takes of the result.

@@ -9,7 +9,7 @@ pub(super) fn known(states: &States<'_>) -> Scope {
     let mut scope = Scope::default();
     for (task, state) in states {
         let ended = state.runs.iter().filter(|run| run.is_done());
-        for artifacts in ended.filter_map(|run| run.status.as_ref()?.artifacts.as_ref()) {
+        for artifacts in ended.filter_map(|run| run.artifacts()) {
             for (side, list) in [("inputs", &artifacts.inputs), ("outputs", &artifacts.outputs)] {
                 for artifact in list {
                     scope.set(&["tasks", task, side, &artifact.name], values_text(artifact));

@@ -1,14 +1,15 @@
 //! Writing down where a pipeline run stands, and whether it has ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{
     ChildStatusReference, Condition, ConditionStatus, Group, PipelineRunSpecStatus, PipelineRunStatus,
-    PipelineTask, SkippedTask, TaskRun, reasons::pipeline_run as reasons,
+    PipelineTask, SkippedTask, reasons::pipeline_run as reasons,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::child::Made;
 use super::prepare::Prepared;
 use super::skip::Skip;
 use super::state::{States, TaskState};
@@ -23,8 +24,8 @@ pub(super) struct Progress<'a> {
     pub states: &'a States<'a>,
     /// What `finally` tasks may refer to.
     pub statuses: &'a Scope,
-    /// The task runs that this decision creates, with the pipeline task of each.
-    pub started: &'a [(String, TaskRun)],
+    /// The runs that this decision creates, with the pipeline task of each.
+    pub started: &'a [(String, Made)],
     /// Why no more tasks of the graph start.
     pub halt: Option<Skip>,
 }
@@ -44,12 +45,13 @@ struct Counts {
     skipped: usize,
     incomplete: usize,
     timed_out: usize,
+    invalid: usize,
 }
 
 impl Progress<'_> {
     /// Fills in children, skipped tasks, results and the condition.
     pub fn write(&self, status: &mut PipelineRunStatus, tasks_done: bool, now: Timestamp) -> Done {
-        status.child_references = self.child_references();
+        status.child_references = self.child_references(&status.child_references);
         status.skipped_tasks = self.skipped();
         let counts = self.counts();
         let finally_done =
@@ -62,14 +64,20 @@ impl Progress<'_> {
             (Some(PipelineRunSpecStatus::CancelledRunFinally), _) => reasons::CANCELLED_RUNNING_FINALLY,
             (Some(PipelineRunSpecStatus::StoppedRunFinally), _) => reasons::STOPPED_RUNNING_FINALLY,
             (_, Some(Skip::TasksTimeout)) if running_finally => reasons::TIMEOUT_RUNNING_FINALLY,
-            (_, Some(Skip::Stopping)) if !running_finally => reasons::STOPPING,
+            _ if counts.cancelled > 0 || counts.failed > 0 && finally_done => reasons::STOPPING,
             _ if self.states.values().all(|state| !state.is_started()) && status.conditions.is_empty() => {
                 reasons::STARTED
             }
             _ => reasons::RUNNING,
         };
-        let message =
-            format!("{}, Incomplete: {}, Skipped: {}", counts.completed(), counts.incomplete, counts.skipped);
+        let message = format!(
+            "Tasks Completed: {} (Failed: {}, Cancelled {}), Incomplete: {}, Skipped: {}",
+            counts.ended(),
+            counts.failed,
+            counts.cancelled,
+            counts.incomplete,
+            counts.skipped
+        );
         *status = unknown(std::mem::take(status), reason, &message, now);
         Done { finished: false, event: None }
     }
@@ -79,16 +87,27 @@ impl Progress<'_> {
         let mut message = format!("{}, Skipped: {}", counts.completed(), counts.skipped);
         status.completion_time = Some(Time(now));
         let graceful = run.is_gracefully_cancelled() || run.is_gracefully_stopped();
-        let (value, reason) =
-            if counts.failed > 0 || counts.timed_out > 0 || self.halt == Some(Skip::TasksTimeout) {
-                (ConditionStatus::False, reasons::FAILED)
-            } else if graceful || counts.cancelled > 0 {
-                (ConditionStatus::False, reasons::CANCELLED)
-            } else if counts.skipped > 0 {
-                (ConditionStatus::True, reasons::COMPLETED)
-            } else {
-                (ConditionStatus::True, reasons::SUCCEEDED)
-            };
+        if counts.invalid > 0 {
+            message.push_str(&self.what_is_invalid(counts.invalid));
+        }
+        let (value, reason) = if self.halt == Some(Skip::TasksTimeout) {
+            let limit = run.tasks_timeout().map(|limit| limit.to_string()).unwrap_or_default();
+            message = format!(
+                "PipelineRun \"{}\" failed due to tasks failed to finish within \"{limit}\"",
+                run.name()
+            );
+            (ConditionStatus::False, reasons::TIMED_OUT)
+        } else if counts.invalid > 0 {
+            (ConditionStatus::False, reasons::FAILED_VALIDATION)
+        } else if counts.failed > 0 || counts.timed_out > 0 {
+            (ConditionStatus::False, reasons::FAILED)
+        } else if graceful || counts.cancelled > 0 {
+            (ConditionStatus::False, reasons::CANCELLED)
+        } else if counts.skipped > 0 {
+            (ConditionStatus::True, reasons::COMPLETED)
+        } else {
+            (ConditionStatus::True, reasons::SUCCEEDED)
+        };
         // Tekton's clients parse the sentence; ours also names what failed.
         if value == ConditionStatus::False && self.observed.group == Group::Ergon {
             message.push_str(&self.what_failed());
@@ -125,15 +144,15 @@ impl Progress<'_> {
     fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for state in self.states.values() {
-            let finally = self.prepared.spec.finally.iter().any(|task| task.name == state.task.name);
-            if let Some(skip) = state.skip {
+            if state.invalid.is_some() {
+                counts.invalid += 1;
+            } else if let Some(skip) = state.skip {
                 counts.skipped += 1;
                 if matches!(skip, Skip::TasksTimeout | Skip::FinallyTimeout) {
                     counts.timed_out += 1;
                 }
             } else if !state.is_done() {
-                // `finally` tasks count once they have started: before that nobody knows whether they will.
-                counts.incomplete += usize::from(!finally || state.is_started());
+                counts.incomplete += 1;
             } else if state.is_succeeded() {
                 counts.succeeded += 1;
             } else if state.is_cancelled() {
@@ -147,6 +166,18 @@ impl Progress<'_> {
         counts
     }
 
+    /// The end of the sentence where tasks could not run: how many, and what they lack.
+    fn what_is_invalid(&self, count: usize) -> String {
+        const MOST: usize = 1024;
+        let all: Vec<&str> = self.states.values().filter_map(|state| state.invalid.as_deref()).collect();
+        let mut all = all.join("; ");
+        if let Some((end, _)) = all.char_indices().nth(MOST) {
+            all.truncate(end);
+            all.push_str("...");
+        }
+        format!(", Failed Validation: {count} ({all})")
+    }
+
     /// A short list of the tasks that failed and why.
     fn what_failed(&self) -> String {
         const MOST: usize = 5;
@@ -154,7 +185,9 @@ impl Progress<'_> {
             .states
             .values()
             .filter(|state| state.is_failed())
-            .flat_map(|state| state.runs.iter().filter(|run| run.is_failed()).map(move |run| (state, run)))
+            .flat_map(|state| {
+                state.runs.iter().filter(|run| !run.is_successful()).map(move |run| (state, run))
+            })
             .map(|(state, run)| {
                 let message = run.condition().map_or("", Condition::message);
                 format!("`{}`: {message}", state.task.name)
@@ -168,17 +201,24 @@ impl Progress<'_> {
         format!(". Failed: {}{more}", failed[..failed.len().min(MOST)].join("; "))
     }
 
-    fn child_references(&self) -> Vec<ChildStatusReference> {
+    fn child_references(&self, before: &[ChildStatusReference]) -> Vec<ChildStatusReference> {
         let group = self.observed.group;
+        let before: BTreeMap<&str, &ChildStatusReference> =
+            before.iter().map(|reference| (reference.name.as_str(), reference)).collect();
         let mut references = Vec::new();
         for task in self.prepared.spec.all_tasks() {
             let Some(state) = self.state(task) else { continue };
             let mut scope = results::available(task, self.states);
             scope.extend(self.statuses);
             let when = when::expand_all(&task.when, &scope);
-            let started = self.started.iter().filter(|(name, _)| *name == task.name).map(|(_, run)| run);
-            for run in state.runs.iter().copied().chain(started) {
-                references.push(children::reference(group, run, task, &when));
+            let started = self.started.iter().filter(|(name, _)| *name == task.name);
+            for run in state.runs.iter().copied().chain(started.map(|(_, made)| made.child())) {
+                let mut reference = children::reference(group, run, task, &when, &scope);
+                // What it is called follows from its parameters, which are not kept once it has ended.
+                if let Some(before) = before.get(run.name()) {
+                    reference.display_name.clone_from(&before.display_name);
+                }
+                references.push(reference);
             }
         }
         references
@@ -192,10 +232,16 @@ impl Progress<'_> {
                 let skip = self.state(task)?.skip?;
                 let mut scope = results::available(task, self.states);
                 scope.extend(self.statuses);
+                let finally = self.prepared.spec.finally.iter().any(|known| known.name == task.name);
                 Some(SkippedTask {
                     name: task.name.clone(),
                     reason: skip.reason().to_owned(),
-                    when_expressions: when::expand_all(&task.when, &scope),
+                    // As in Tekton: those of a final task only where they are the reason.
+                    when_expressions: if finally && skip != Skip::When {
+                        Vec::new()
+                    } else {
+                        when::expand_all(&task.when, &scope)
+                    },
                 })
             })
             .collect()
@@ -214,8 +260,11 @@ impl Counts {
         } else {
             self.failed.to_string()
         };
-        let completed = self.succeeded + self.failed + self.ignored + self.cancelled;
-        format!("Tasks Completed: {completed} (Failed: {failed}, Cancelled {})", self.cancelled)
+        format!("Tasks Completed: {} (Failed: {failed}, Cancelled {})", self.ended(), self.cancelled)
+    }
+
+    fn ended(self) -> usize {
+        self.succeeded + self.failed + self.ignored + self.cancelled
     }
 }
 
@@ -229,10 +278,10 @@ pub(super) fn known_children(observed: &Observed<'_>, status: &mut PipelineRunSt
         .iter()
         .filter(|child| !known.contains(child.name()))
         .map(|child| ChildStatusReference {
-            api_version: Some(observed.group.api_version().to_owned()),
-            kind: Some(TaskRun::KIND.to_owned()),
+            api_version: Some(child.api_version(observed.group).to_owned()),
+            kind: Some(child.kind().to_owned()),
             name: child.name().to_owned(),
-            pipeline_task_name: child.metadata.labels.as_ref().and_then(|labels| labels.get(&label)).cloned(),
+            pipeline_task_name: child.label(&label).map(str::to_owned),
             ..Default::default()
         })
         .collect();

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use ergon_api::{
-    Group, Param, PipelineRef, PipelineRun, PipelineRunStatus, PipelineSpec, PipelineTask, Provenance,
-    RefSource, TaskSpec, reasons::pipeline_run as reasons,
+    Group, PipelineRef, PipelineRun, PipelineRunStatus, PipelineSpec, PipelineTask, Provenance, RefSource,
+    TaskSpec, reasons::pipeline_run as reasons,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
 
 use super::Observed;
 use super::prepare::pipeline_name;
@@ -118,9 +119,12 @@ fn reference_scope(run: &PipelineRun) -> Scope {
 /// What the look-up of a task's Task came to.
 pub(super) enum TaskSeen<'a> {
     Spec(&'a TaskSpec),
+    /// It is a pipeline of its own.
+    Pipeline(&'a PipelineSpec),
     Need(Need),
     Waiting,
-    /// Its resolver needs the result of another task: known when that has ended.
+    /// Its resolver, or its name, needs the result of another task: known when that has ended. Or it is a custom task,
+    /// which only its own controller knows.
     Later,
 }
 
@@ -129,11 +133,17 @@ pub(super) enum TaskSeen<'a> {
 /// # Errors
 /// There is no such Task, or its resolver failed.
 pub(super) fn task<'a>(observed: &Observed<'a>, task: &'a PipelineTask) -> Result<TaskSeen<'a>, Invalid> {
+    if task.is_custom_task() {
+        return Ok(TaskSeen::Later);
+    }
+    if task.is_pipeline() {
+        return pipeline_of(observed, task);
+    }
     if let Some(embedded) = &task.task_spec {
         return Ok(TaskSeen::Spec(&embedded.task));
     }
     let Some(reference) = &task.task_ref else { return Err(unnamed(task)) };
-    if needs_results(&reference.params) {
+    if needs_results(&(&reference.name, &reference.params)) {
         return Ok(TaskSeen::Later);
     }
     let missing = |name: &str, what: &str| {
@@ -166,6 +176,41 @@ pub(super) fn task<'a>(observed: &Observed<'a>, task: &'a PipelineTask) -> Resul
     })
 }
 
+/// The spec of a task that is a pipeline.
+fn pipeline_of<'a>(observed: &Observed<'a>, task: &'a PipelineTask) -> Result<TaskSeen<'a>, Invalid> {
+    if let Some(spec) = &task.pipeline_spec {
+        return Ok(TaskSeen::Pipeline(spec));
+    }
+    let Some(reference) = &task.pipeline_ref else { return Err(unnamed(task)) };
+    if needs_results(&(&reference.name, &reference.params)) {
+        return Ok(TaskSeen::Later);
+    }
+    let missing = |name: &str, what: &str| {
+        Invalid::new(
+            reasons::COULDNT_GET_PIPELINE,
+            format!(
+                "Pipeline {}/{} can't be Run; it contains child Pipelines that don't exist: Couldn't retrieve Pipeline {name:?}: {what} (pipeline task `{}`)",
+                observed.run.namespace(),
+                pipeline_name(observed.group, observed.run),
+                task.name
+            ),
+        )
+    };
+    Ok(match definitions::pipeline(observed.library, reference, &Scope::default()) {
+        Lookup::Found(found) => TaskSeen::Pipeline(&found.object.spec),
+        Lookup::Need(need) => TaskSeen::Need(need),
+        Lookup::Waiting => TaskSeen::Waiting,
+        Lookup::NoSuch(name) => {
+            let what = format!("pipelines.{} \"{name}\" not found", observed.group.name());
+            return Err(missing(name, &what));
+        }
+        Lookup::Failed(request, failure) => {
+            return Err(missing(&request.describe(), &failure.to_string()));
+        }
+        Lookup::Unnamed => return Err(unnamed(task)),
+    })
+}
+
 fn unnamed(task: &PipelineTask) -> Invalid {
     Invalid::new(
         reasons::FAILED_VALIDATION,
@@ -173,7 +218,7 @@ fn unnamed(task: &PipelineTask) -> Invalid {
     )
 }
 
-fn needs_results(params: &[Param]) -> bool {
-    let Ok(value) = serde_json::to_value(params) else { return false };
+fn needs_results(reference: &impl Serialize) -> bool {
+    let Ok(value) = serde_json::to_value(reference) else { return false };
     json_references(&value).iter().any(|(_, reference)| as_result(reference).is_some())
 }

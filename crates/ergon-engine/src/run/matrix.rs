@@ -24,6 +24,49 @@ pub fn expand_params(params: &[Param], scope: &Scope) -> Vec<Param> {
         .collect()
 }
 
+/// The most legs of one task, however its lists came about: more would not fit into one run's status.
+const MOST: usize = 10_000;
+
+/// How many legs there are, counted without making them; none where they are too many to count.
+fn count(matrix: &Matrix) -> Option<usize> {
+    let crossed = matrix.params.iter().try_fold(1usize, |product, param| {
+        let values = match &param.value {
+            ParamValue::Array(values) => values.len(),
+            ParamValue::String(_) => 1,
+            ParamValue::Object(_) => 0,
+        };
+        product.checked_mul(values)
+    })?;
+    let crossed = if matrix.params.is_empty() { 0 } else { crossed };
+    crossed.checked_add(matrix.include.len())
+}
+
+/// Whether there is no combination to run.
+pub fn is_empty(matrix: &Matrix) -> bool {
+    matrix.params.iter().any(|param| matches!(&param.value, ParamValue::Array(values) if values.is_empty()))
+        || count(matrix) == Some(0)
+}
+
+/// Whether the lists are lists, now that their references are replaced, and the legs not too many.
+///
+/// # Errors
+/// What is wrong, in Tekton's words where it has any.
+pub fn check(task: &str, matrix: &Matrix) -> Result<(), String> {
+    for param in &matrix.params {
+        if !matches!(param.value, ParamValue::Array(_)) {
+            return Err(format!(
+                "parameters of type array only are allowed, but param \"{}\" has type \"{}\" in pipelineTask \"{task}\"",
+                param.name,
+                param.value.type_()
+            ));
+        }
+    }
+    match count(matrix) {
+        Some(legs) if legs <= MOST => Ok(()),
+        _ => Err(format!("the matrix of pipelineTask \"{task}\" has more than {MOST} combinations")),
+    }
+}
+
 /// The parameters of each leg, in Tekton's order, which their results keep: the first parameter changes fastest.
 ///
 /// `include` adds to the combinations that have the same values, and makes legs of its own where none has, as Tekton

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ergon_api::variables::Part;
 use ergon_api::{
     Group, ParamValue, PipelineRun, PipelineSpec, PipelineTask, TaskSpec, WorkspaceBinding,
     WorkspaceDeclaration, WorkspacePipelineTaskBinding, reasons::pipeline_run as reasons,
 };
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
-use super::{claims, matrix};
+use super::{claims, defaults, matrix};
 use crate::expr::{Scope, expand_object, json_references};
 use crate::graph::Graph;
 use crate::labels;
@@ -19,10 +20,15 @@ use crate::task::inputs::{param_scope, resolve_params};
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub run_name: String,
+    pub namespace: String,
     pub pipeline_name: String,
     /// Parameters, context and workspaces are replaced; results are not.
     pub spec: PipelineSpec,
     pub graph: Graph,
+    /// The values of all parameters.
+    pub values: BTreeMap<String, ParamValue>,
+    /// What may be named everywhere in the run: parameters, context, and which workspaces are bound.
+    pub scope: Scope,
     /// The run's bindings, by the pipeline's names.
     pub workspaces: BTreeMap<String, WorkspaceBinding>,
     pub claims: Vec<PersistentVolumeClaim>,
@@ -35,7 +41,13 @@ pub(super) struct Prepared {
 pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Result<Prepared, Invalid> {
     let pipeline_name = pipeline_name(group, run);
     let graph = graph(spec)?;
-    let values = resolve_params(&format!("pipeline {pipeline_name}"), &spec.params, &run.spec.params)?;
+    let mut values = resolve_params(&format!("pipeline {pipeline_name}"), &spec.params, &run.spec.params)?;
+    defaults::resolve(&spec.params, &run.spec.params, &mut values).map_err(|error| {
+        Invalid::new(
+            reasons::FAILED_VALIDATION,
+            format!("Failed to apply parameters to Pipeline {}/{pipeline_name}: {error}", run.namespace()),
+        )
+    })?;
     let (workspaces, claims) = claims::bind(group, run);
     for workspace in &spec.workspaces {
         if !workspace.is_optional() && !workspaces.contains_key(&workspace.name) {
@@ -48,10 +60,11 @@ pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> R
             ));
         }
     }
+    check_indices(run, &pipeline_name, spec, &values)?;
     let scope = scope(run, &pipeline_name, spec, &values, &workspaces);
     let mut prepared = spec.clone();
     for task in prepared.tasks.iter_mut().chain(&mut prepared.finally) {
-        *task = put(task, &scope, &values, &workspaces).map_err(|error| {
+        *task = put(task, &scope, &workspaces).map_err(|error| {
             Invalid::new(
                 reasons::FAILED_VALIDATION,
                 format!("task `{}`: a value does not fit the field it is used in: {error}", task.name),
@@ -61,15 +74,68 @@ pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> R
     for result in &mut prepared.results {
         result.value = crate::expr::expand_value(&result.value, &scope);
     }
-    Ok(Prepared { run_name: run.name().to_owned(), pipeline_name, spec: prepared, graph, workspaces, claims })
+    Ok(Prepared {
+        run_name: run.name().to_owned(),
+        namespace: run.namespace().to_owned(),
+        pipeline_name,
+        spec: prepared,
+        graph,
+        values,
+        scope,
+        workspaces,
+        claims,
+    })
+}
+
+/// Looks whether every item that the pipeline takes of a list parameter is in that list.
+fn check_indices(
+    run: &PipelineRun,
+    pipeline_name: &str,
+    spec: &PipelineSpec,
+    values: &BTreeMap<String, ParamValue>,
+) -> Result<(), Invalid> {
+    let mut outside = BTreeSet::new();
+    for task in spec.all_tasks() {
+        // What is written out inside has names of its own, and checks them when it runs.
+        let outer = PipelineTask { task_spec: None, pipeline_spec: None, ..task.clone() };
+        let value = serde_json::to_value(&outer).unwrap_or_default();
+        for (_, reference) in json_references(&value) {
+            if let (["params", name], Part::Item(index)) = (reference.names().as_slice(), reference.part)
+                && let Some(ParamValue::Array(items)) = values.get(*name)
+                && index >= items.len()
+            {
+                outside.insert(reference.to_string());
+            }
+        }
+    }
+    if outside.is_empty() {
+        return Ok(());
+    }
+    let outside: Vec<String> = outside.into_iter().collect();
+    Err(Invalid::new(
+        reasons::PARAM_ARRAY_INDEXING_INVALID,
+        format!(
+            "PipelineRun {0}/{1} failed validation: failed to validate Pipeline {0}/{pipeline_name}'s parameter which has an invalid index while referring to an array: non-existent param references:[{2}]",
+            run.namespace(),
+            run.name(),
+            outside.join(" ")
+        ),
+    ))
 }
 
 /// A run that goes on: its spec is the one that [`prepare`] made, and is not substituted again.
 pub(super) fn resume(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Result<Prepared, Invalid> {
     let (workspaces, claims) = claims::bind(group, run);
+    let pipeline_name = pipeline_name(group, run);
+    // They were right when the run started, and neither the run's nor the pipeline's can change since.
+    let mut values = resolve_params("", &spec.params, &run.spec.params).unwrap_or_default();
+    let _ = defaults::resolve(&spec.params, &run.spec.params, &mut values);
     Ok(Prepared {
         run_name: run.name().to_owned(),
-        pipeline_name: pipeline_name(group, run),
+        namespace: run.namespace().to_owned(),
+        scope: scope(run, &pipeline_name, spec, &values, &workspaces),
+        values,
+        pipeline_name,
         graph: graph(spec)?,
         spec: spec.clone(),
         workspaces,
@@ -116,21 +182,25 @@ fn scope(
 fn put(
     task: &PipelineTask,
     scope: &Scope,
-    values: &BTreeMap<String, ParamValue>,
     workspaces: &BTreeMap<String, WorkspaceBinding>,
 ) -> Result<PipelineTask, serde_json::Error> {
     let mut scope = scope.clone();
     scope.set(&["context", "pipelineTask", "retries"], task.retries.unwrap_or(0).to_string());
     let mut outer = task.clone();
     let embedded = outer.task_spec.take();
+    // A pipeline that is written out here gets its values when it runs, as a run of its own.
+    let pipeline = outer.pipeline_spec.take();
     let mut put = expand_object(&outer, &scope)?;
     put.params = matrix::expand_params(&outer.params, &scope);
     put.matrix = outer.matrix.as_ref().map(|outer| matrix::expand(outer, &scope));
     if let Some(mut embedded) = embedded {
-        let declared: BTreeSet<&str> = embedded.task.params.iter().map(|param| param.name.as_str()).collect();
+        // What the task itself is given wins, and is put in when it runs; a default of its spec does not.
         let mut inner = scope.clone();
-        for name in values.keys().filter(|name| declared.contains(name.as_str())) {
-            inner.remove(&["params", name]);
+        let legs = task.matrix.iter().flat_map(|matrix| {
+            matrix.params.iter().chain(matrix.include.iter().flat_map(|include| &include.params))
+        });
+        for given in task.params.iter().chain(legs) {
+            inner.remove(&["params", &given.name]);
         }
         for workspace in &embedded.task.workspaces {
             inner.remove(&["workspaces", &workspace.name, "bound"]);
@@ -142,6 +212,7 @@ fn put(
         embedded.task = expand_object(&embedded.task, &inner)?;
         put.task_spec = Some(embedded);
     }
+    put.pipeline_spec = pipeline;
     Ok(put)
 }
 

@@ -1,12 +1,13 @@
 //! The decision itself.
 
 use ergon_api::{
-    Config, Duration, PipelineRun, PipelineRunStatus, PipelineTask, TaskRun, reasons::pipeline_run as reasons,
+    Config, Duration, PipelineRun, PipelineRunStatus, PipelineTask, reasons::pipeline_run as reasons,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::children::{self, Making};
+use super::child::{Made, Why};
+use super::children::Making;
 use super::conclude::{self, Progress};
 use super::find::{self, Found, Seen};
 use super::prepare::{self, Prepared};
@@ -43,12 +44,12 @@ fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<PipelineRunStatus>
     }
     if run.is_cancelled() {
         let message = format!("PipelineRun \"{}\" was cancelled", run.name());
-        return end(observed, old, reasons::CANCELLED, &message, "has been cancelled", now);
+        return end(observed, old, reasons::CANCELLED, &message, Why::Cancelled, now);
     }
     let clock = Clock::new(run, &old, observed.config, now);
     if let Some(limit) = clock.pipeline_over {
         let message = format!("PipelineRun \"{}\" failed to finish within \"{limit}\"", run.name());
-        return end(observed, old, reasons::TIMED_OUT, &message, "has timed out", now);
+        return end(observed, old, reasons::TIMED_OUT, &message, Why::TimedOut, now);
     }
     // The spec in the status is carried out once it is there, so that a later edit changes nothing.
     let advanced = match &old.pipeline_spec {
@@ -150,8 +151,8 @@ struct Pass<'a> {
     prepared: &'a Prepared,
     states: States<'a>,
     actions: Vec<Action>,
-    /// The task runs that this pass makes, with the pipeline task of each.
-    started: Vec<(String, TaskRun)>,
+    /// The runs that this pass makes, with the pipeline task of each.
+    started: Vec<(String, Made)>,
 }
 
 impl<'a> Pass<'a> {
@@ -167,9 +168,10 @@ impl<'a> Pass<'a> {
         if self.observed.run.is_gracefully_cancelled() {
             return Some(Skip::GracefullyCancelled);
         }
-        let stopping = self.prepared.spec.tasks.iter().any(|task| {
-            self.states.get(task.name.as_str()).is_some_and(|state| state.is_failed() || state.is_cancelled())
-        });
+        let tasks = self.prepared.spec.tasks.iter();
+        let stopping = tasks
+            .filter_map(|task| self.states.get(task.name.as_str()))
+            .any(super::state::TaskState::stops_others);
         if clock.tasks_over {
             // The tasks that were ended for it are cancelled, which is not why the others are skipped.
             Some(Skip::TasksTimeout)
@@ -188,16 +190,17 @@ impl<'a> Pass<'a> {
 
     fn start_tasks(&mut self, halt: Option<Skip>) -> Result<(), Invalid> {
         skip::mark_tasks(self.prepared, &mut self.states, halt)?;
+        let stopping = self.states.values().any(|state| state.invalid.is_some());
         match halt {
-            Some(Skip::GracefullyCancelled) => self.stop(&self.prepared.spec.tasks, "has been cancelled"),
-            Some(Skip::TasksTimeout) => self.stop(&self.prepared.spec.tasks, "has timed out"),
+            Some(Skip::GracefullyCancelled) => self.stop(&self.prepared.spec.tasks, Why::GracefullyCancelled),
+            Some(Skip::TasksTimeout) => self.stop(&self.prepared.spec.tasks, Why::TimedOut),
             Some(_) => {}
             None => {
                 for name in self.prepared.graph.order() {
                     let parents = self.prepared.graph.parents(name);
                     let ready =
                         parents.iter().all(|parent| self.states.get(parent).is_some_and(TaskState::is_done));
-                    if ready {
+                    if ready && !stopping {
                         self.start(name, &Scope::default(), false)?;
                     }
                 }
@@ -210,7 +213,7 @@ impl<'a> Pass<'a> {
         expect_legs(&self.prepared.spec.finally, &mut self.states, statuses);
         skip::mark_finally(self.prepared, &mut self.states, statuses, timed_out)?;
         if timed_out {
-            self.stop(&self.prepared.spec.finally, "has timed out");
+            self.stop(&self.prepared.spec.finally, Why::TimedOut);
             return Ok(());
         }
         for task in &self.prepared.spec.finally {
@@ -222,33 +225,36 @@ impl<'a> Pass<'a> {
     /// Makes the runs of a task that are not there yet.
     fn start(&mut self, name: &str, statuses: &Scope, finally: bool) -> Result<(), Invalid> {
         let Some(state) = self.states.get(name) else { return Ok(()) };
-        if state.skip.is_some() || state.runs.len() >= state.expected {
+        if state.is_done() || state.runs.len() >= state.expected {
             return Ok(());
         }
         let mut scope = results::available(state.task, &self.states);
         scope.extend(&artifacts::known(&self.states));
+        scope.extend(&results::lengths(state.task, &self.states));
+        scope.extend(&results::of_bindings(self.prepared, &self.states));
         scope.extend(statuses);
         let making = Making {
             group: self.observed.group,
             run: self.observed.run,
+            ancestors: self.observed.ancestors,
             prepared: self.prepared,
             scope: &scope,
             config: self.observed.config,
             finally,
         };
         for child in making.runs(state.task)? {
-            if !state.runs.iter().any(|known| known.name() == child.name()) {
+            if !state.runs.iter().any(|known| known.name() == child.child().name()) {
                 self.started.push((name.to_owned(), child.clone()));
-                self.actions.push(Action::CreateTaskRun(Box::new(child)));
+                self.actions.push(child.create());
             }
         }
         Ok(())
     }
 
-    fn stop(&mut self, tasks: &[PipelineTask], why: &str) {
-        let runs =
-            tasks.iter().filter_map(|task| self.states.get(task.name.as_str())).flat_map(|state| &state.runs);
-        let actions = children::stop(runs, why);
+    fn stop(&mut self, tasks: &[PipelineTask], why: Why) {
+        let states = tasks.iter().filter_map(|task| self.states.get(task.name.as_str()));
+        let actions: Vec<Action> =
+            states.flat_map(|state| &state.runs).filter_map(|run| run.stop(why)).collect();
         self.actions.extend(actions);
     }
 }
@@ -259,7 +265,9 @@ fn expect_legs(tasks: &[PipelineTask], states: &mut States<'_>, statuses: &Scope
         let Some(matrix) = &task.matrix else { continue };
         let Ok(mut scope) = results::for_task(task, states) else { continue };
         scope.extend(statuses);
-        let legs = matrix::legs(&matrix::expand(matrix, &scope)).len();
+        let matrix = matrix::expand(matrix, &scope);
+        // What is wrong with it is told when its runs are to be made.
+        let legs = if matrix::check(&task.name, &matrix).is_ok() { matrix::legs(&matrix).len() } else { 1 };
         if let Some(state) = states.get_mut(task.name.as_str()) {
             state.expected = legs.max(1);
         }
@@ -272,10 +280,10 @@ fn end(
     old: PipelineRunStatus,
     reason: &str,
     message: &str,
-    why: &str,
+    why: Why,
     now: Timestamp,
 ) -> Outcome<PipelineRunStatus> {
-    let mut actions = children::stop(observed.children.iter(), why);
+    let mut actions: Vec<Action> = observed.children.iter().filter_map(|child| child.stop(why)).collect();
     let mut status = old;
     status.start_time.get_or_insert(Time(now));
     status.completion_time = Some(Time(now));
@@ -292,7 +300,7 @@ fn fail(
     invalid: &Invalid,
     now: Timestamp,
 ) -> Outcome<PipelineRunStatus> {
-    end(observed, old, invalid.reason, &invalid.message, "has failed", now)
+    end(observed, old, invalid.reason, &invalid.message, Why::Failed, now)
 }
 
 /// Which limits of time have passed.

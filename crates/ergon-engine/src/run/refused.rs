@@ -4,7 +4,7 @@ use ergon_api::{Condition, ConditionStatus, PipelineRunStatus, reasons::pipeline
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Observed, children, conclude};
+use super::{Observed, Why, conclude};
 use crate::action::{Decision, EventKind};
 
 /// The API server will never take a child, or a claim, as it is: the run fails with the API server's words, and the
@@ -15,7 +15,7 @@ pub fn child_refused(observed: &Observed<'_>, message: &str, now: Timestamp) -> 
     status.set_condition(condition, Time(now));
     status.start_time.get_or_insert(Time(now));
     status.completion_time = Some(Time(now));
-    let mut actions = children::stop(observed.children.iter(), "has failed");
+    let mut actions: Vec<_> = observed.children.iter().filter_map(|child| child.stop(Why::Failed)).collect();
     actions.push(conclude::event(EventKind::Warning, reasons::FAILED, message));
     Decision { actions, status, wake_at: None }
 }

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use ergon_api::{PipelineRunResult, PipelineSpec, PipelineTask};
+use ergon_api::reasons::pipeline_run as reasons;
+use ergon_api::variables::Part;
+use ergon_api::{ParamValue, PipelineRunResult, PipelineSpec, PipelineTask};
 
-use super::state::{States, reason_of};
+use super::child::Child;
+use super::prepare::Prepared;
+use super::state::States;
 use crate::expr::{Scope, expand_value, json_references};
-use crate::graph::result_references;
+use crate::graph::{references, result_references};
+use crate::task::Invalid;
 
 /// A result that a task needs and that is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +34,88 @@ pub(super) fn for_task(task: &PipelineTask, states: &States<'_>) -> Result<Scope
     Ok(scope)
 }
 
+impl Missing {
+    /// Why the task that needs it cannot run, in Tekton's words.
+    pub fn message(&self, target: &str, producer_succeeded: bool) -> String {
+        let Self { task, result } = self;
+        if producer_succeeded {
+            format!(
+                "task \"{task}\" completed successfully but did not emit the result \"{result}\", which is referenced by task \"{target}\""
+            )
+        } else {
+            format!(
+                "Invalid task result reference: Could not find result with name {result} for pipeline task {task}"
+            )
+        }
+    }
+}
+
+/// Looks whether every item that a task takes of a list is in that list.
+///
+/// # Errors
+/// The first that is not.
+pub(super) fn check_indices(
+    prepared: &Prepared,
+    task: &PipelineTask,
+    states: &States<'_>,
+) -> Result<(), Invalid> {
+    for (_, reference) in references(task) {
+        let Part::Item(index) = reference.part else { continue };
+        let Some((needs, result)) = as_result(&reference) else { continue };
+        if let Some(ParamValue::Array(items)) = states.get(needs).and_then(|state| state.result(result))
+            && index >= items.len()
+        {
+            return Err(Invalid::new(
+                reasons::FAILED_VALIDATION,
+                format!(
+                    "PipelineRun {}/{} can't be Run; couldn't resolve all references: array Result Index {index} for Task {needs} Result {result} is out of bound of size {}",
+                    prepared.namespace,
+                    prepared.run_name,
+                    items.len()
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// How many legs the matrices have that a task asks for, and how many values they produced.
+pub(super) fn lengths(task: &PipelineTask, states: &States<'_>) -> Scope {
+    let mut scope = Scope::default();
+    for (_, reference) in references(task) {
+        let names = reference.names();
+        let ["tasks", needs, "matrix", rest @ ..] = names.as_slice() else { continue };
+        let Some(state) = states.get(*needs).filter(|state| state.task.matrix.is_some()) else { continue };
+        let length = match rest {
+            ["length"] if state.skip.is_some() => Some(0),
+            ["length"] => Some(state.expected),
+            [result, "length"] => match state.result(result) {
+                Some(ParamValue::Array(values)) => Some(values.len()),
+                _ => Some(0),
+            },
+            _ => None,
+        };
+        if let Some(length) = length {
+            scope.set(&names, length.to_string());
+        }
+    }
+    scope
+}
+
+/// Those of the results that the run's own bindings of workspaces refer to which are there.
+pub(super) fn of_bindings(prepared: &Prepared, states: &States<'_>) -> Scope {
+    let mut scope = Scope::default();
+    let bindings = serde_json::to_value(&prepared.workspaces).unwrap_or_default();
+    for (_, reference) in json_references(&bindings) {
+        if let Some((task, result)) = as_result(&reference)
+            && let Some(value) = states.get(task).and_then(|state| state.result(result))
+        {
+            scope.set(&["tasks", task, "results", result], value);
+        }
+    }
+    scope
+}
+
 /// Those of the results that a task refers to which are there.
 pub(super) fn available(task: &PipelineTask, states: &States<'_>) -> Scope {
     let mut scope = Scope::default();
@@ -43,17 +130,18 @@ pub(super) fn available(task: &PipelineTask, states: &States<'_>) -> Scope {
 /// What `finally` tasks may also refer to: how each task ended, and all of them together.
 pub(super) fn statuses(spec: &PipelineSpec, states: &States<'_>) -> Scope {
     let mut scope = Scope::default();
+    // Whether a failure is ignored is for the run to say, not for those who ask how its tasks ended.
     let mut any_failed = false;
     let mut any_skipped = false;
     let mut all_started_succeeded = true;
     for task in &spec.tasks {
         let Some(state) = states.get(task.name.as_str()) else { continue };
         scope.set(&["tasks", &task.name, "status"], state.status_word());
-        let reason = state.runs.iter().find(|run| !run.is_successful()).or(state.runs.first());
-        scope.set(&["tasks", &task.name, "reason"], reason.map_or("", |run| reason_of(run)));
-        any_failed |= state.is_failed() || state.is_cancelled();
+        let run = state.runs.iter().find(|run| !run.is_successful()).or(state.runs.first());
+        scope.set(&["tasks", &task.name, "reason"], run.copied().map_or("", Child::reason));
+        any_failed |= state.has_failures() || state.invalid.is_some();
         any_skipped |= state.skip.is_some();
-        all_started_succeeded &= state.skip.is_some() || state.is_succeeded() || state.is_ignored_failure();
+        all_started_succeeded &= state.skip.is_some() || state.is_succeeded();
     }
     let all = match (any_failed, all_started_succeeded, any_skipped) {
         (true, ..) => "Failed",
@@ -65,7 +153,8 @@ pub(super) fn statuses(spec: &PipelineSpec, states: &States<'_>) -> Scope {
     scope
 }
 
-/// The run's own results. A result of a task that did not run, or did not succeed, leaves the ones out that use it.
+/// The run's own results. A result that a task never wrote, since it did not run or did not succeed, leaves the ones
+/// out that use it.
 ///
 /// # Errors
 /// The names of results that refer to what a task that succeeded never wrote.
@@ -88,16 +177,14 @@ pub(super) fn of_run(
             };
             let state = states.get(task);
             match state.and_then(|state| state.result(result)) {
-                Some(value)
-                    if state.is_some_and(|state| state.is_succeeded() || state.is_ignored_failure()) =>
-                {
+                Some(value) => {
                     scope.set(&[root, task, "results", result], value);
                     if scope.get(&reference).is_none() {
                         broken.insert(declared.name.clone());
                         complete = false;
                     }
                 }
-                _ => {
+                None => {
                     complete = false;
                     if state.is_some_and(super::state::TaskState::is_succeeded) {
                         broken.insert(declared.name.clone());

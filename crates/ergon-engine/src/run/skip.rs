@@ -42,52 +42,77 @@ impl Skip {
 
 /// Marks the tasks of the graph that will not start. `halt`: why no task starts any more, whatever it waits for.
 ///
+/// A task that needs a result which was never written is invalid: it and all others do not start.
+///
 /// # Errors
-/// A result that a task which ended never wrote, and that another one needs; a condition that cannot be evaluated.
+/// A condition that cannot be evaluated; an index outside of a result's list.
 pub(super) fn mark_tasks(
     prepared: &Prepared,
     states: &mut States<'_>,
     halt: Option<Skip>,
 ) -> Result<(), Invalid> {
+    let mut stopping = false;
     for name in prepared.graph.order() {
         let Some(state) = states.get(name.as_str()).filter(|state| !state.is_started()) else { continue };
-        let task = state.task;
-        let parents = prepared.graph.parents(name);
-        let parent_skips: Vec<Option<Skip>> =
-            parents.iter().map(|parent| states.get(parent).and_then(|state| state.skip)).collect();
-        let parents_done =
-            parents.iter().all(|parent| states.get(parent).is_some_and(super::state::TaskState::is_done));
-        let skip = if halt.is_some() {
-            halt
-        } else if !parents_done {
-            None
-        } else if !holds(prepared, task, &results::available(task, states))? {
-            Some(Skip::When)
-        } else if parent_skips.iter().flatten().any(|skip| *skip != Skip::When) {
-            Some(Skip::ParentSkipped)
-        } else {
-            match results::for_task(task, states) {
-                Ok(scope) => empty_matrix(task, &scope),
-                Err(missing) => {
-                    let producer = states.get(missing.task.as_str()).and_then(|state| state.skip);
-                    if producer.is_none() {
-                        return Err(Invalid::new(
-                            reasons::INVALID_TASK_RESULT_REFERENCE,
-                            format!(
-                                "Invalid task result reference: Could not find result with name {} for task {} (task `{name}` needs it)",
-                                missing.result, missing.task
-                            ),
-                        ));
-                    }
-                    Some(Skip::MissingResults)
-                }
-            }
+        let verdict = match halt {
+            Some(halt) => Some(Err(halt)),
+            None => verdict(prepared, state.task, states)?,
         };
         if let Some(state) = states.get_mut(name.as_str()) {
-            state.skip = skip;
+            match verdict {
+                Some(Err(skip)) => state.skip = Some(skip),
+                Some(Ok(invalid)) => {
+                    state.invalid = Some(invalid);
+                    stopping = true;
+                }
+                None => {}
+            }
+        }
+    }
+    if stopping {
+        for name in prepared.graph.order() {
+            if let Some(state) = states.get_mut(name.as_str())
+                && !state.is_started()
+                && state.invalid.is_none()
+            {
+                state.skip = Some(Skip::Stopping);
+            }
         }
     }
     Ok(())
+}
+
+/// Why a task that has not started never will, or what makes it invalid; none while it may still start.
+fn verdict(
+    prepared: &Prepared,
+    task: &PipelineTask,
+    states: &States<'_>,
+) -> Result<Option<Result<String, Skip>>, Invalid> {
+    let parents: Vec<_> =
+        prepared.graph.parents(&task.name).into_iter().filter_map(|parent| states.get(parent)).collect();
+    if !parents.iter().all(|parent| parent.is_done()) {
+        return Ok(None);
+    }
+    if !holds(prepared, task, &results::available(task, states))? {
+        return Ok(Some(Err(Skip::When)));
+    }
+    if parents.iter().filter_map(|parent| parent.skip).any(|skip| skip != Skip::When) {
+        return Ok(Some(Err(Skip::ParentSkipped)));
+    }
+    match results::for_task(task, states) {
+        Ok(scope) => {
+            results::check_indices(prepared, task, states)?;
+            Ok(empty_matrix(task, &scope).map(Err))
+        }
+        Err(missing) => {
+            let producer = states.get(missing.task.as_str());
+            if task.continues_on_error() || producer.is_some_and(|producer| producer.skip.is_some()) {
+                return Ok(Some(Err(Skip::MissingResults)));
+            }
+            let succeeded = producer.is_some_and(super::state::TaskState::is_succeeded);
+            Ok(Some(Ok(missing.message(&task.name, succeeded))))
+        }
+    }
 }
 
 /// Marks the `finally` tasks that will not start; all tasks of the graph are done.
@@ -107,6 +132,7 @@ pub(super) fn mark_finally(
         let skip = match results::for_task(task, states) {
             Err(_) => Some(Skip::MissingResults),
             Ok(mut scope) => {
+                results::check_indices(prepared, task, states)?;
                 scope.extend(statuses);
                 if !holds(prepared, task, &scope)? {
                     Some(Skip::When)
@@ -135,5 +161,5 @@ fn holds(prepared: &Prepared, task: &PipelineTask, scope: &Scope) -> Result<bool
 
 fn empty_matrix(task: &PipelineTask, scope: &Scope) -> Option<Skip> {
     let matrix = matrix::expand(task.matrix.as_ref()?, scope);
-    matrix::legs(&matrix).is_empty().then_some(Skip::EmptyMatrix)
+    matrix::is_empty(&matrix).then_some(Skip::EmptyMatrix)
 }

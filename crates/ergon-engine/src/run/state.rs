@@ -1,22 +1,26 @@
-//! Where each pipeline task stands, as its task runs say.
+//! Where each pipeline task stands, as its runs say.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use ergon_api::{ParamValue, PipelineTask, TaskRun, TaskRunResult, reasons};
+use ergon_api::{ParamValue, PipelineTask};
 
 use super::Observed;
+use super::child::Child;
 use super::skip::Skip;
 
 /// One pipeline task and what is known of it.
 #[derive(Debug, Clone)]
 pub struct TaskState<'a> {
     pub task: &'a PipelineTask,
-    /// Its task runs, in the order of their matrix indices; empty while it has not started.
-    pub runs: Vec<&'a TaskRun>,
+    /// Its runs, in the order of their matrix indices; empty while it has not started.
+    pub runs: Vec<Child<'a>>,
     /// How many runs it has once all are made: more than one only with a matrix.
     pub expected: usize,
     /// Why it will never start.
     pub skip: Option<Skip>,
+    /// What it needs and will never get, from a task that ended: it cannot start, and the run fails.
+    pub invalid: Option<String>,
 }
 
 /// All pipeline tasks of a run, `finally` tasks among them, by name.
@@ -27,9 +31,9 @@ impl TaskState<'_> {
         !self.runs.is_empty()
     }
 
-    /// Ended or skipped: what waits for it may go on.
+    /// Ended, skipped or invalid: what waits for it may go on.
     pub fn is_done(&self) -> bool {
-        self.skip.is_some() || self.is_ended()
+        self.skip.is_some() || self.invalid.is_some() || self.is_ended()
     }
 
     pub fn is_succeeded(&self) -> bool {
@@ -38,22 +42,32 @@ impl TaskState<'_> {
 
     /// Ended, and not well, and that matters: not where `onError: continue` says otherwise.
     pub fn is_failed(&self) -> bool {
-        self.is_unsuccessful() && !self.is_ignored() && !self.is_cancelled()
+        self.is_timed_out() || self.is_unsuccessful() && !self.is_ignored() && !self.is_cancelled()
     }
 
     pub fn is_ignored_failure(&self) -> bool {
-        self.is_unsuccessful() && self.is_ignored() && !self.is_cancelled()
+        self.is_unsuccessful() && self.is_ignored() && !self.is_cancelled() && !self.is_timed_out()
     }
 
     pub fn is_cancelled(&self) -> bool {
-        self.is_unsuccessful() && self.runs.iter().any(|run| reason_of(run) == reasons::task_run::CANCELLED)
+        self.is_unsuccessful() && !self.is_timed_out() && self.runs.iter().any(|run| run.is_cancelled())
+    }
+
+    /// After it, no other task of the graph starts.
+    pub fn stops_others(&self) -> bool {
+        (self.is_unsuccessful() || self.invalid.is_some()) && !self.is_ignored()
+    }
+
+    /// Any of its runs ended, and not well.
+    pub fn has_failures(&self) -> bool {
+        self.runs.iter().any(|run| run.is_done() && !run.is_successful())
     }
 
     /// The value of `$(tasks.<name>.status)`.
     pub fn status_word(&self) -> &'static str {
         if self.is_succeeded() {
             "Succeeded"
-        } else if self.is_unsuccessful() {
+        } else if self.has_failures() {
             "Failed"
         } else {
             "None"
@@ -62,17 +76,13 @@ impl TaskState<'_> {
 
     /// One result, or the results of all legs of a matrix in their order.
     pub fn result(&self, name: &str) -> Option<ParamValue> {
-        let of = |run: &TaskRun| -> Option<ParamValue> {
-            let results: &[TaskRunResult] = &run.status.as_ref()?.results;
-            results.iter().find(|result| result.name == name).map(|result| result.value.clone())
-        };
         if self.task.matrix.is_none() {
-            return of(self.runs.first()?);
+            return self.runs.first()?.result(name).map(Cow::into_owned);
         }
         let values: Option<Vec<String>> = self
             .runs
             .iter()
-            .map(|run| match of(run)? {
+            .map(|run| match run.result(name)?.into_owned() {
                 ParamValue::String(text) => Some(text),
                 other => serde_json::to_string(&other).ok(),
             })
@@ -88,6 +98,10 @@ impl TaskState<'_> {
         self.is_ended() && self.runs.iter().any(|run| !run.is_successful())
     }
 
+    fn is_timed_out(&self) -> bool {
+        self.is_ended() && self.runs.iter().any(|run| run.is_timed_out())
+    }
+
     fn is_ended(&self) -> bool {
         self.is_started() && self.runs.len() >= self.expected && self.runs.iter().all(|run| run.is_done())
     }
@@ -96,9 +110,9 @@ impl TaskState<'_> {
 /// The state of all tasks, before anything is skipped.
 pub fn states<'a>(observed: &Observed<'a>, tasks: impl Iterator<Item = &'a PipelineTask>) -> States<'a> {
     let label = observed.group.label("pipelineTask");
-    let mut by_task: BTreeMap<&str, Vec<&TaskRun>> = BTreeMap::new();
-    for child in observed.children {
-        if let Some(task) = child.metadata.labels.as_ref().and_then(|labels| labels.get(&label)) {
+    let mut by_task: BTreeMap<&str, Vec<Child<'_>>> = BTreeMap::new();
+    for child in observed.children.iter() {
+        if let Some(task) = child.label(&label) {
             by_task.entry(task).or_default().push(child);
         }
     }
@@ -106,12 +120,7 @@ pub fn states<'a>(observed: &Observed<'a>, tasks: impl Iterator<Item = &'a Pipel
         .map(|task| {
             let mut runs = by_task.remove(task.name.as_str()).unwrap_or_default();
             runs.sort_by_cached_key(|run| (run.matrix_leg(), run.name().to_owned()));
-            (task.name.as_str(), TaskState { task, runs, expected: 1, skip: None })
+            (task.name.as_str(), TaskState { task, runs, expected: 1, skip: None, invalid: None })
         })
         .collect()
-}
-
-/// The reason of a run's condition; empty while it has none.
-pub fn reason_of(run: &TaskRun) -> &str {
-    run.condition().map_or("", ergon_api::Condition::reason)
 }

@@ -28,7 +28,8 @@ pub(super) fn check(observed: &Observed<'_>, prepared: &Prepared) -> Result<Chec
             TaskSeen::Spec(spec) => check_task(observed, task, spec)?,
             TaskSeen::Need(need) => needs.push(need),
             TaskSeen::Waiting => waiting = true,
-            TaskSeen::Later => {}
+            // A pipeline checks itself when it runs, and only its controller knows what a custom task needs.
+            TaskSeen::Pipeline(_) | TaskSeen::Later => {}
         }
     }
     needs.sort_unstable();
@@ -132,15 +133,18 @@ fn check_results(observed: &Observed<'_>, prepared: &Prepared, task: &PipelineTa
                 ),
             ));
         };
-        if let TaskSeen::Spec(spec) = find::task(observed, producer)?
-            && !spec.results.iter().any(|declared| declared.name == result)
-        {
+        let declared: Vec<&str> = match find::task(observed, producer)? {
+            TaskSeen::Spec(spec) => spec.results.iter().map(|declared| declared.name.as_str()).collect(),
+            TaskSeen::Pipeline(spec) => spec.results.iter().map(|declared| declared.name.as_str()).collect(),
+            TaskSeen::Need(_) | TaskSeen::Waiting | TaskSeen::Later => continue,
+        };
+        if !declared.contains(&result.as_str()) {
             return Err(Invalid::new(
                 reasons::INVALID_TASK_RESULT_REFERENCE,
                 format!(
                     "task `{}`, {field}: \"{result}\" is not a named result returned by pipeline task \"{needs}\" (it returns {})",
                     task.name,
-                    list(spec.results.iter().map(|declared| declared.name.as_str()))
+                    list(declared.into_iter())
                 ),
             ));
         }

@@ -10,9 +10,6 @@ pub fn pipeline(spec: &PipelineSpec) -> Option<Invalid> {
         tasks.iter().enumerate().find_map(|(at, task)| {
             let field = |name: &str| format!("spec.{list}[{at}].{name}");
             first([
-                (task.pipeline_ref.is_some(), field("pipelineRef"), "pipelines in pipelines"),
-                (task.pipeline_spec.is_some(), field("pipelineSpec"), "pipelines in pipelines"),
-                (task.is_custom_task(), field("taskRef"), "custom tasks"),
                 (
                     matches!(task.fuse, Some(Fuse::Pod | Fuse::Container)),
                     field("fuse"),

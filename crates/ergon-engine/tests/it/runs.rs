@@ -3,24 +3,74 @@
 use std::collections::BTreeMap;
 
 use ergon_api::{
-    Condition, ConditionStatus, Config, Group, Pipeline, PipelineRun, Task, TaskRun, TaskRunSpecStatus,
+    Condition, ConditionStatus, Config, CustomRun, CustomRunSpecStatus, Group, Param, Pipeline, PipelineRun,
+    Task, TaskRun,
 };
-use ergon_engine::run::{Observed, reconcile};
+use ergon_engine::run::{Child, Children, Observed, reconcile};
 use ergon_engine::{Action, Library, Need, Outcome};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::{Value, json};
 
 /// A run in a world where nothing is done but what the case says.
 struct World {
     run: PipelineRun,
-    children: Vec<TaskRun>,
+    children: Vec<Object>,
+    ancestors: Vec<PipelineRun>,
     specs: Value,
     library: Library,
     config: Config,
     outcomes: Value,
     now: Timestamp,
     log: Vec<String>,
+}
+
+/// A child of any kind.
+enum Object {
+    Task(TaskRun),
+    Custom(CustomRun),
+    Pipeline(PipelineRun),
+}
+
+impl Object {
+    fn child(&self) -> Child<'_> {
+        match self {
+            Self::Task(run) => Child::Task(run),
+            Self::Custom(run) => Child::Custom(run),
+            Self::Pipeline(run) => Child::Pipeline(run),
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        match self {
+            Self::Task(run) => run.spec.status.is_some(),
+            Self::Custom(run) => run.spec.status.is_some(),
+            Self::Pipeline(run) => run.spec.status.is_some(),
+        }
+    }
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        match self {
+            Self::Task(run) => &mut run.metadata,
+            Self::Custom(run) => &mut run.metadata,
+            Self::Pipeline(run) => &mut run.metadata,
+        }
+    }
+
+    /// Gives it a status as its controller would.
+    fn end(&mut self, condition: Condition, results: &Value, artifacts: &Value, now: Timestamp) {
+        let status = json!({"results": results, "conditions": [condition]});
+        match self {
+            Self::Task(run) => {
+                let mut ended: ergon_api::TaskRunStatus = serde_json::from_value(status).unwrap();
+                ended.completion_time = Some(Time(now));
+                ended.artifacts = serde_json::from_value(artifacts.clone()).unwrap();
+                run.status = Some(ended);
+            }
+            Self::Custom(run) => run.status = Some(serde_json::from_value(status).unwrap()),
+            Self::Pipeline(run) => run.status = Some(serde_json::from_value(status).unwrap()),
+        }
+    }
 }
 
 impl World {
@@ -32,9 +82,16 @@ impl World {
         if let Some(group) = case["group"].as_str() {
             run.api_version = format!("{group}/v1");
         }
+        if let Some(metadata) = case["metadata"].as_object() {
+            let metadata: ObjectMeta = serde_json::from_value(json!(metadata)).unwrap();
+            run.metadata.labels = metadata.labels;
+            run.metadata.annotations = metadata.annotations;
+        }
+        let ancestors = case["ancestors"].as_array().cloned().unwrap_or_default();
         Self {
             run,
             children: Vec::new(),
+            ancestors: ancestors.into_iter().map(|run| serde_json::from_value(run).unwrap()).collect(),
             specs: case.clone(),
             library: Library::default(),
             config: crate::config(case),
@@ -47,11 +104,24 @@ impl World {
     /// One decision and its actions. True where anything changed.
     fn step(&mut self) -> bool {
         let decision = loop {
-            let children: Vec<&TaskRun> = self.children.iter().collect();
+            let (mut task_runs, mut custom_runs, mut pipeline_runs) = (Vec::new(), Vec::new(), Vec::new());
+            for child in &self.children {
+                match child {
+                    Object::Task(run) => task_runs.push(run),
+                    Object::Custom(run) => custom_runs.push(run),
+                    Object::Pipeline(run) => pipeline_runs.push(run),
+                }
+            }
+            let ancestors: Vec<&PipelineRun> = self.ancestors.iter().collect();
             let observed = Observed {
                 group: self.run.group(),
                 run: &self.run,
-                children: &children,
+                children: Children {
+                    task_runs: &task_runs,
+                    custom_runs: &custom_runs,
+                    pipeline_runs: &pipeline_runs,
+                },
+                ancestors: &ancestors,
                 library: &self.library,
                 config: &self.config,
             };
@@ -99,23 +169,22 @@ impl World {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::CreateTaskRun(child) => {
-                let params: Vec<String> = child
-                    .spec
-                    .params
-                    .iter()
-                    .map(|param| format!(" {}={}", param.name, param.value))
-                    .collect();
-                self.log.push(format!("create {}{}", child.name(), params.concat()));
-                assert!(!self.children.iter().any(|known| known.name() == child.name()), "created twice");
-                let mut child = *child;
-                child.metadata.uid = Some(format!("uid-{}", child.name()));
-                self.children.push(child);
+            Action::CreateTaskRun(child) => self.create(Object::Task(*child)),
+            Action::CreateCustomRun(child) => self.create(Object::Custom(*child)),
+            Action::CreatePipelineRun(child) => self.create(Object::Pipeline(*child)),
+            Action::StopTaskRun { name, status, message, .. } => {
+                assert!(message.starts_with("TaskRun cancelled as the PipelineRun it belongs to "));
+                let Object::Task(child) = self.told(&name) else { panic!("{name} is no task run") };
+                child.spec.status = Some(status);
             }
-            Action::StopTaskRun { name, .. } => {
-                self.log.push(format!("stop {name}"));
-                let child = self.children.iter_mut().find(|child| child.name() == name).unwrap();
-                child.spec.status = Some(TaskRunSpecStatus::Cancelled);
+            Action::StopCustomRun { name, message, .. } => {
+                assert!(message.starts_with("CustomRun cancelled as the PipelineRun it belongs to "));
+                let Object::Custom(child) = self.told(&name) else { panic!("{name} is no custom run") };
+                child.spec.status = Some(CustomRunSpecStatus::Cancelled);
+            }
+            Action::StopPipelineRun { name, status, .. } => {
+                let Object::Pipeline(child) = self.told(&name) else { panic!("{name} is no pipeline run") };
+                child.spec.status = Some(status);
             }
             Action::CreateClaim(claim) => {
                 self.log.push(format!("claim {}", claim.metadata.name.as_deref().unwrap_or_default()));
@@ -129,34 +198,62 @@ impl World {
         }
     }
 
+    fn create(&mut self, mut child: Object) {
+        let (params, name): (&[Param], String) = match &child {
+            Object::Task(run) => (&run.spec.params, run.name().to_owned()),
+            Object::Custom(run) => (&run.spec.params, format!("custom {}", run.name())),
+            Object::Pipeline(run) => (&run.spec.params, format!("pipeline {}", run.name())),
+        };
+        let params: Vec<String> =
+            params.iter().map(|param| format!(" {}={}", param.name, param.value)).collect();
+        self.log.push(format!("create {name}{}", params.concat()));
+        let name = child.child().name().to_owned();
+        assert!(!self.children.iter().any(|known| known.child().name() == name), "created twice");
+        child.metadata().uid = Some(format!("uid-{name}"));
+        self.children.push(child);
+    }
+
+    fn told(&mut self, name: &str) -> &mut Object {
+        self.log.push(format!("stop {name}"));
+        self.children.iter_mut().find(|child| child.child().name() == name).unwrap()
+    }
+
     /// Ends the next child that is due; false where none is.
     fn end_one(&mut self) -> bool {
-        let Some(at) = self.children.iter().position(|child| {
-            let stopped = child.spec.status.is_some();
-            !child.is_done() && (stopped || self.outcomes[child.name()] != json!("running"))
+        let Some(at) = self.children.iter().position(|object| {
+            let child = object.child();
+            !child.is_done() && (object.is_told() || self.outcomes[child.name()] != json!("running"))
         }) else {
             return false;
         };
-        let child = &mut self.children[at];
-        let outcome = &self.outcomes[child.name()];
-        let (status, reason) = if child.spec.status.is_some() {
-            (ConditionStatus::False, "TaskRunCancelled")
+        let object = &mut self.children[at];
+        let name = object.child().name().to_owned();
+        let outcome = &self.outcomes[&name];
+        let (status, reason) = if object.is_told() {
+            let reason = match object {
+                Object::Task(_) => "TaskRunCancelled",
+                Object::Custom(_) => "CustomRunCancelled",
+                Object::Pipeline(_) => "Cancelled",
+            };
+            (ConditionStatus::False, reason)
         } else if let Some(reason) = outcome["failed"].as_str() {
             (ConditionStatus::False, reason)
         } else {
             (ConditionStatus::True, "Succeeded")
         };
-        let mut state = child.status.clone().unwrap_or_default();
-        state.set_condition(Condition::succeeded(status, reason, reason), Time(self.now));
-        if let Some(results) = outcome["results"].as_object() {
-            state.results = results
-                .iter()
-                .map(|(name, value)| serde_json::from_value(json!({"name": name, "value": value})).unwrap())
-                .collect();
-        }
-        state.artifacts = serde_json::from_value(outcome["artifacts"].clone()).unwrap();
-        child.status = Some(state);
-        self.log.push(format!("ended {} {reason}", child.name()));
+        let results: Vec<Value> = outcome["results"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| json!({"name": name, "value": value}))
+            .collect();
+        object.end(
+            Condition::succeeded(status, reason, reason),
+            &json!(results),
+            &outcome["artifacts"],
+            self.now,
+        );
+        self.log.push(format!("ended {name} {reason}"));
         true
     }
 
@@ -211,18 +308,32 @@ fn every_case_ends_as_it_says() {
             .map(|result| (result.name.as_str(), serde_json::to_value(&result.value).unwrap()))
             .collect();
         let children: Vec<&str> = status.child_references.iter().map(|child| child.name.as_str()).collect();
+        let references: BTreeMap<&str, &ergon_api::ChildStatusReference> =
+            status.child_references.iter().map(|child| (child.name.as_str(), child)).collect();
+        let made: BTreeMap<&str, Value> = world
+            .children
+            .iter()
+            .map(|object| {
+                let value = match object {
+                    Object::Task(run) => serde_json::to_value(run),
+                    Object::Custom(run) => serde_json::to_value(run),
+                    Object::Pipeline(run) => serde_json::to_value(run),
+                };
+                (object.child().name(), value.unwrap())
+            })
+            .collect();
         let found = json!({
             "status": condition.status, "reason": condition.reason(), "message": condition.message(),
             "labels": world.run.metadata.labels, "annotations": world.run.metadata.annotations,
             "provenance": status.provenance,
             "skipped": skipped, "results": results, "children": children, "log": world.log,
-            "done": world.run.is_done(),
+            "done": world.run.is_done(), "references": references, "made": made,
         });
         crate::compare(&name, "", &case["expect"], &found, &mut problems);
         if world.run.is_done() {
             assert!(status.completion_time.is_some(), "{name}: done without a completion time");
             assert!(
-                world.children.iter().all(|child| child.is_done() || child.spec.status.is_some()),
+                world.children.iter().all(|child| child.child().is_done() || child.is_told()),
                 "{name}: a child is left running"
             );
         }
@@ -236,7 +347,10 @@ fn a_crash_between_any_two_actions_changes_nothing() {
     for (name, case) in crate::cases("runs") {
         let mut world = World::new(&case);
         world.settle();
-        let whole: Vec<String> = world.children.iter().map(|child| child.name().to_owned()).collect();
+        let names = |world: &World| -> Vec<String> {
+            world.children.iter().map(|child| child.child().name().to_owned()).collect()
+        };
+        let whole = names(&world);
         for kept in 0..=whole.len() {
             let mut crashed = World::new(&case);
             crashed.settle();
@@ -244,7 +358,7 @@ fn a_crash_between_any_two_actions_changes_nothing() {
             crashed.run.status = None;
             crashed.children.truncate(kept);
             crashed.settle();
-            let again: Vec<String> = crashed.children.iter().map(|child| child.name().to_owned()).collect();
+            let again = names(&crashed);
             let sorted = |mut names: Vec<String>| {
                 names.sort();
                 names

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ergon_api::{Condition, ParamValue, TaskRun, reasons};
+use ergon_api::{Condition, MATRIX_LEG_LABEL, ParamValue, PipelineRun, TaskRun, reasons};
 use ergon_engine::task;
 use ergon_wire::{Exit, ExitRecord, StepState};
 use tokio::sync::mpsc;
@@ -52,7 +52,7 @@ impl Teller {
                 .collect();
             (run.name().to_owned(), tasks)
         } else {
-            let names: Vec<String> = world.task_runs.values().map(task_name).collect();
+            let names: Vec<String> = world.task_runs.values().map(|run| task_name(world, run)).collect();
             (world.task_runs.keys().next().cloned().unwrap_or_default(), names)
         };
         self.tell(Event::RunStarted { run, tasks });
@@ -63,10 +63,12 @@ impl Teller {
         for run in world.task_runs.values() {
             self.look_at(world, run);
         }
-        let skipped = world.pipeline_run.iter().filter_map(|run| run.status.as_ref());
-        for task in skipped.flat_map(|status| &status.skipped_tasks) {
-            if self.skipped.insert(task.name.clone()) {
-                self.tell(Event::Skipped { task: task.name.clone(), reason: task.reason.clone() });
+        for run in world.pipeline_run.iter().chain(world.parts.values()) {
+            for skipped in run.status.iter().flat_map(|status| &status.skipped_tasks) {
+                let task = format!("{}{}", prefix(world, run), skipped.name);
+                if self.skipped.insert(task.clone()) {
+                    self.tell(Event::Skipped { task, reason: skipped.reason.clone() });
+                }
             }
         }
     }
@@ -99,12 +101,12 @@ impl Teller {
     /// The name that a pod's lines are told under.
     pub fn task_of_pod(world: &World, pod: &str) -> String {
         let owner = world.task_runs.values().find(|run| task::pod_name(run) == pod);
-        owner.map(task_name).unwrap_or_default()
+        owner.map(|run| task_name(world, run)).unwrap_or_default()
     }
 
     fn look_at(&mut self, world: &World, run: &TaskRun) {
         let Some(status) = &run.status else { return };
-        let task = task_name(run);
+        let task = task_name(world, run);
         let attempt = u32::try_from(status.retries_status.len()).unwrap_or(0) + 1;
         let fresh = self.started.get(run.name()).is_none_or(|(told, _)| *told < attempt);
         if fresh && status.pod_name.is_some() {
@@ -165,9 +167,34 @@ impl Teller {
     }
 }
 
-/// The pipeline task's name; a run without a pipeline has its Task's.
-fn task_name(run: &TaskRun) -> String {
-    if run.pipeline_task().is_some() { run.task_label() } else { task::inputs::task_name(run.group(), run) }
+/// The pipeline task's name, after the names of the tasks that it is a part of; a run without a pipeline has its Task's.
+fn task_name(world: &World, run: &TaskRun) -> String {
+    if run.pipeline_task().is_none() {
+        return task::inputs::task_name(run.group(), run);
+    }
+    let parent = world.ancestors(&run.metadata).first().map(|parent| prefix(world, parent));
+    format!("{}{}", parent.unwrap_or_default(), run.task_label())
+}
+
+/// What stands before the names of a pipeline run's tasks: nothing for the run that the user wants, and `task/` for a
+/// part of it.
+fn prefix(world: &World, run: &PipelineRun) -> String {
+    let label = world.group.label("pipelineTask");
+    let of = |run: &PipelineRun| {
+        let labels = run.metadata.labels.as_ref()?;
+        let leg = labels.get(MATRIX_LEG_LABEL).map(|leg| format!("[{leg}]"));
+        Some(format!("{}{}", labels.get(&label)?, leg.unwrap_or_default()))
+    };
+    let parts: Vec<String> = world
+        .ancestors(&run.metadata)
+        .into_iter()
+        .rev()
+        .chain([run])
+        .skip(1)
+        .filter_map(of)
+        .map(|task| format!("{task}/"))
+        .collect();
+    parts.concat()
 }
 
 fn status_of(condition: &Condition) -> Status {

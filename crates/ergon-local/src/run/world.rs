@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ergon_api::{Config, Group, PipelineRun, PipelineRunSpecStatus, TaskRun, TaskRunSpecStatus};
+use ergon_api::{
+    Condition, ConditionStatus, Config, CustomRun, CustomRunStatus, Group, PipelineRun,
+    PipelineRunSpecStatus, TaskRun, TaskRunSpecStatus, reasons,
+};
 use ergon_engine::pod::{Account, Platform};
 use ergon_engine::remote::{Answer, Failure};
 use ergon_engine::task::PodSeen;
@@ -11,7 +14,7 @@ use ergon_engine::{Action, Library, Need, Outcome, run, task};
 use ergon_wire::PodReport;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::Stop;
 use super::pod::Finding;
@@ -22,6 +25,9 @@ pub(super) struct World {
     pub group: Group,
     /// None: the run is a single task run.
     pub pipeline_run: Option<PipelineRun>,
+    /// Runs of pipelines that are tasks of others, by name.
+    pub parts: BTreeMap<String, PipelineRun>,
+    custom_runs: BTreeMap<String, CustomRun>,
     pub task_runs: BTreeMap<String, TaskRun>,
     pub pods: BTreeMap<String, PodState>,
     pub library: Library,
@@ -71,6 +77,8 @@ impl World {
         Self {
             group,
             pipeline_run: None,
+            parts: BTreeMap::new(),
+            custom_runs: BTreeMap::new(),
             task_runs: BTreeMap::new(),
             pods: BTreeMap::new(),
             library: Library::default(),
@@ -118,7 +126,11 @@ impl World {
     /// One decision on every object that is not done.
     pub fn decide(&mut self, now: Timestamp) -> Pass {
         let mut pass = Pass::default();
-        self.decide_pipeline(now, &mut pass);
+        let root = self.pipeline_run.as_ref().map(|run| run.name().to_owned());
+        let parts: Vec<String> = self.parts.keys().cloned().collect();
+        for name in root.into_iter().chain(parts) {
+            self.decide_pipeline(&name, now, &mut pass);
+        }
         let names: Vec<String> =
             self.task_runs.values().filter(|run| !run.is_done()).map(|run| run.name().to_owned()).collect();
         for name in names {
@@ -169,13 +181,42 @@ impl World {
         }
     }
 
-    fn decide_pipeline(&mut self, now: Timestamp, pass: &mut Pass) {
-        let Some(run) = self.pipeline_run.as_ref().filter(|run| !run.is_done()) else { return };
-        let children: Vec<&TaskRun> = self.task_runs.values().collect();
+    /// A pipeline run of this name: the one that the user wants, or a part of it.
+    fn pipeline_run(&self, name: &str) -> Option<&PipelineRun> {
+        self.pipeline_run.as_ref().filter(|run| run.name() == name).or_else(|| self.parts.get(name))
+    }
+
+    /// The runs that a run is a part of, the nearest first.
+    pub fn ancestors(&self, of: &ObjectMeta) -> Vec<&PipelineRun> {
+        let mut found: Vec<&PipelineRun> = Vec::new();
+        let mut meta = of;
+        while let Some(owner) = meta.owner_references.iter().flatten().next()
+            && let Some(parent) = self.pipeline_run(&owner.name)
+        {
+            found.push(parent);
+            meta = &parent.metadata;
+        }
+        found
+    }
+
+    fn decide_pipeline(&mut self, name: &str, now: Timestamp, pass: &mut Pass) {
+        let Some(run) = self.pipeline_run(name).filter(|run| !run.is_done()) else { return };
+        let is_ours =
+            |meta: &ObjectMeta| meta.owner_references.iter().flatten().any(|owner| owner.uid == run.uid());
+        let task_runs: Vec<&TaskRun> = self.task_runs.values().filter(|run| is_ours(&run.metadata)).collect();
+        let custom_runs: Vec<&CustomRun> =
+            self.custom_runs.values().filter(|run| is_ours(&run.metadata)).collect();
+        let pipeline_runs: Vec<&PipelineRun> =
+            self.parts.values().filter(|run| is_ours(&run.metadata)).collect();
         let observed = run::Observed {
             group: self.group,
             run,
-            children: &children,
+            children: run::Children {
+                task_runs: &task_runs,
+                custom_runs: &custom_runs,
+                pipeline_runs: &pipeline_runs,
+            },
+            ancestors: &self.ancestors(&run.metadata),
             library: &self.library,
             config: &self.config,
         };
@@ -184,13 +225,12 @@ impl World {
             Outcome::Decided(decision) => {
                 pass.changed |= run.status.as_ref() != Some(&decision.status);
                 pass.wake(decision.wake_at);
-                if let Some(run) = &mut self.pipeline_run {
+                let root = self.pipeline_run.as_mut().filter(|run| run.name() == name);
+                if let Some(run) = root.or_else(|| self.parts.get_mut(name)) {
                     run.status = Some(decision.status);
-                }
-                if let Some(run) = &mut self.pipeline_run {
                     add_metadata(&mut run.metadata, &decision.actions);
                 }
-                self.perform(decision.actions, pass);
+                self.perform(decision.actions, now, pass);
             }
         }
     }
@@ -216,18 +256,37 @@ impl World {
                     run.status = Some(decision.status);
                     add_metadata(&mut run.metadata, &decision.actions);
                 }
-                self.perform(decision.actions, pass);
+                self.perform(decision.actions, now, pass);
             }
         }
     }
 
-    fn perform(&mut self, actions: Vec<Action>, pass: &mut Pass) {
+    fn perform(&mut self, actions: Vec<Action>, now: Timestamp, pass: &mut Pass) {
         for action in actions {
             match action {
                 Action::CreateTaskRun(mut run) => {
                     pass.changed = true;
                     self.admit(&mut run.metadata);
                     self.task_runs.entry(run.name().to_owned()).or_insert(*run);
+                }
+                Action::CreatePipelineRun(mut run) => {
+                    pass.changed = true;
+                    self.admit(&mut run.metadata);
+                    self.parts.entry(run.name().to_owned()).or_insert(*run);
+                }
+                Action::CreateCustomRun(mut run) => {
+                    pass.changed = true;
+                    self.admit(&mut run.metadata);
+                    refuse(&mut run, now);
+                    self.custom_runs.entry(run.name().to_owned()).or_insert(*run);
+                }
+                // It has ended: nobody carries it out here.
+                Action::StopCustomRun { .. } => {}
+                Action::StopPipelineRun { name, status, .. } => {
+                    if let Some(run) = self.parts.get_mut(&name) {
+                        pass.changed = true;
+                        run.spec.status = Some(status);
+                    }
                 }
                 Action::StopTaskRun { name, status, message, .. } => {
                     if let Some(run) = self.task_runs.get_mut(&name) {
@@ -273,11 +332,88 @@ fn add_metadata(metadata: &mut ObjectMeta, actions: &[Action]) {
     }
 }
 
+/// A custom task is for a controller that watches a cluster, and there is none here.
+fn refuse(run: &mut CustomRun, now: Timestamp) {
+    let named = |api_version: Option<&String>, kind: Option<&String>| {
+        format!("{} {}", api_version.map_or("", String::as_str), kind.map_or("", String::as_str))
+    };
+    let what = match (&run.spec.custom_ref, &run.spec.custom_spec) {
+        (Some(reference), _) => named(reference.api_version.as_ref(), reference.kind.as_ref()),
+        (None, Some(spec)) => named(spec.api_version.as_ref(), spec.kind.as_ref()),
+        (None, None) => "without a kind".to_owned(),
+    };
+    let message = format!(
+        "a custom task ({what}) is carried out by its own controller in a cluster; none runs on this machine"
+    );
+    let mut condition = Condition::succeeded(ConditionStatus::False, reasons::custom_run::FAILED, message);
+    condition.last_transition_time = Some(Time(now));
+    run.status = Some(CustomRunStatus {
+        conditions: vec![condition],
+        completion_time: Some(Time(now)),
+        ..Default::default()
+    });
+}
+
 impl Pass {
     fn wake(&mut self, at: Option<Timestamp>) {
         self.wake_at = match (self.wake_at, at) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn settled(spec: serde_json::Value) -> World {
+        let mut world = World::new(Group::Tekton, Files::default(), PathBuf::new());
+        let mut run = PipelineRun::new(Group::Tekton, "run");
+        run.spec = serde_json::from_value(json!({"pipelineSpec": spec})).unwrap();
+        world.admit(&mut run.metadata);
+        world.pipeline_run = Some(run);
+        for _ in 0..20 {
+            let pass = world.decide(Timestamp::UNIX_EPOCH);
+            for effect in &pass.effects {
+                if let Effect::LookUp(need) = effect {
+                    world.nothing_found(need);
+                }
+            }
+            if pass.effects.is_empty() && !pass.changed {
+                return world;
+            }
+        }
+        panic!("does not come to rest");
+    }
+
+    #[test]
+    fn a_pipeline_in_a_pipeline_runs_here_too() {
+        let inner =
+            json!({"tasks": [{"name": "t", "taskSpec": {"steps": [{"image": "i", "command": ["true"]}]}}]});
+        let mut world = settled(json!({"tasks": [{"name": "inner", "pipelineSpec": inner}]}));
+        assert_eq!(world.parts.keys().collect::<Vec<_>>(), ["run-inner"]);
+        assert_eq!(world.task_runs.keys().collect::<Vec<_>>(), ["run-inner-t"]);
+        assert_eq!(world.pods.keys().collect::<Vec<_>>(), ["run-inner-t-pod"]);
+        world.stop(Stop::Now);
+        for _ in 0..5 {
+            world.decide(Timestamp::UNIX_EPOCH);
+        }
+        assert!(world.is_done() && world.parts["run-inner"].is_done());
+        assert_eq!(world.task_runs["run-inner-t"].spec.status, Some(TaskRunSpecStatus::Cancelled));
+    }
+
+    #[test]
+    fn a_custom_task_is_refused_by_name() {
+        let world =
+            settled(json!({"tasks": [{"name": "c", "taskRef": {"apiVersion": "x.dev/v1", "kind": "Wait"}}]}));
+        assert!(world.is_done());
+        let status = world.custom_runs["run-c"].status.as_ref().unwrap();
+        assert_eq!(
+            status.conditions[0].message(),
+            "a custom task (x.dev/v1 Wait) is carried out by its own controller in a cluster; none runs on this machine"
+        );
     }
 }
