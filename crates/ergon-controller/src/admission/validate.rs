@@ -195,7 +195,7 @@ mod tests {
                 "kind": kind("v1"), "requestKind": kind(version)}});
             validate(&Request::read(review.to_string().as_bytes()).expect("a review"), &Config::default())
         };
-        let message = "must not set the field(s): spec.resources \
+        let message = "validation failed: must not set the field(s): spec.resources \
             (PipelineResources are gone: use params, results and workspaces)";
         assert_eq!(answer("v1beta1"), Answer::Refused(message.to_owned()));
         assert_eq!(answer("v1"), Answer::Allowed);

@@ -120,7 +120,7 @@ async fn a_pod_that_is_not_taken_fails_its_run_or_makes_it_wait() {
             403,
             "pods \"run-pod\" is forbidden: violates PodSecurity \"restricted\"",
             "False",
-            "PodCreationFailed",
+            "PodAdmissionFailed",
         ),
         (422, "Pod \"run-pod\" is invalid", "False", "PodCreationFailed"),
         (403, "pods \"run-pod\" is forbidden: exceeded quota: q", "Unknown", "ExceededResourceQuota"),

@@ -10,7 +10,7 @@ use super::child::Child;
 use super::prepare::Prepared;
 use super::state::States;
 use crate::expr::{Scope, expand_value, json_references};
-use crate::graph::{references, result_references};
+use crate::graph::{as_result, references, result_references};
 use crate::task::Invalid;
 
 /// A result that a task needs and that is not there.
