@@ -234,7 +234,7 @@ fn command_line(
         program::find(OsStr::new(name))
             .map_err(|message| format!("the interpreter of the script: {message}"))?;
     }
-    let path = script::place(&script.text, run_dir)?;
+    let path = script::place(&script.text, script.path.as_deref().map(Path::new), run_dir)?;
     Ok((script::command_line(&interpreter, &path, argv), ", the interpreter of the script,"))
 }
 

@@ -66,11 +66,17 @@ fn is_env(program: &str) -> bool {
     program == "env" || program.ends_with("/env")
 }
 
-/// Writes the script where its interpreter reads it.
+/// Writes the script where its interpreter reads it: where it is wanted, or else in the step's own directory.
 ///
 /// # Errors
 /// A fragment for people, such as a full disk.
-pub(crate) fn place(text: &str, run_dir: &Path) -> Result<PathBuf, String> {
+pub(crate) fn place(text: &str, wanted: Option<&Path>, run_dir: &Path) -> Result<PathBuf, String> {
+    if let Some(wanted) = wanted {
+        let made = wanted.parent().is_none_or(|directory| std::fs::create_dir_all(directory).is_ok());
+        if made && write(text, wanted, 0o755).is_ok() {
+            return Ok(wanted.to_owned());
+        }
+    }
     let path = run_dir.join(NAME);
     write(text, &path, 0o700)
         .map_err(|error| format!("the script cannot be written to `{}`: {error}", path.display()))?;

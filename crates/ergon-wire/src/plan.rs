@@ -104,11 +104,15 @@ pub struct StepPlan {
 }
 
 /// The text that an interpreter reads from a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Script {
     /// As the user wrote it, with its shebang (`#!/bin/sh` and `set -e` added where there was none).
     pub text: String,
+    /// Where it is put if the step's user may write there, such as `/tekton/scripts/script-0`: a script can see it in
+    /// `$0`. Otherwise it is in the step's own directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 /// What has to hold for a step to run. It may refer to what earlier steps left.

@@ -35,7 +35,7 @@ impl Pod {
         let steps = scripts.iter().enumerate().map(|(step, (script, on_error))| StepPlan {
             container: format!("step-{step}"),
             argv: Vec::new(),
-            script: Some(Script { text: format!("#!/bin/sh\nset -e\ncd {}\n{script}", at("")) }),
+            script: Some(Script { text: format!("#!/bin/sh\nset -e\ncd {}\n{script}", at("")), path: None }),
             on_error: *on_error,
             results_dir: at("results"),
             step_dir: at(&format!("steps/step-{step}")),

@@ -74,7 +74,10 @@ pub(super) fn plan(input: &PodInput<'_>, step: &Step, at: usize) -> Result<StepP
     let container = step_container(&step.name, at);
     let containers = input.resolved.spec.steps.len() + input.resolved.spec.sidecars.len() + 1;
     let (argv, script) = match &step.script {
-        Some(script) => (step.args.clone(), Some(Script { text: with_shebang(script) })),
+        Some(script) => (
+            step.args.clone(),
+            Some(Script { text: with_shebang(script), path: paths::script(input.group, at) }),
+        ),
         None if step.command.is_empty() => (image_argv(input, step)?, None),
         None => ([step.command.as_slice(), &step.args].concat(), None),
     };

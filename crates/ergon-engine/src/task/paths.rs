@@ -21,6 +21,11 @@ pub fn artifacts(group: Group) -> String {
     format!("{}/artifacts", base(group))
 }
 
+/// Where a step's script is, as Tekton's steps find it; ours have no such place.
+pub fn script(group: Group, step: usize) -> Option<String> {
+    (group == Group::Tekton).then(|| format!("{}/scripts/script-{step}", base(group)))
+}
+
 /// The folder with what lets a step go on that waits at a breakpoint.
 pub fn debug(group: Group) -> String {
     format!("{}/debug", base(group))

@@ -154,3 +154,14 @@ fn a_breakpoint_on_failure_does_not_hold_up_a_success() {
     let ended = place.play(stopping_at(&place, false, "true"));
     assert_eq!((ended.exit(), ended.stderr.as_str()), (&Exit::Exited { code: 0 }, ""));
 }
+
+#[test]
+fn a_script_is_where_it_is_wanted_or_in_the_steps_own_directory() {
+    for (wanted, found) in [("scripts/script-0", "scripts/script-0"), ("file/script-0", "run/script")] {
+        let place = Place::new();
+        std::fs::write(place.path("file"), "").unwrap();
+        let mut step = place.script("echo $0");
+        step.script.as_mut().unwrap().path = Some(text(&place, wanted));
+        assert_eq!(place.play(step).stdout, format!("{}\n", text(&place, found)));
+    }
+}
