@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use ergon_api::Group;
 
+use crate::beside::Beside;
+
 /// The controller of Ergon: runs TaskRuns and PipelineRuns in a Kubernetes cluster.
 #[derive(Debug, Clone, Parser)]
 #[command(
@@ -33,6 +35,11 @@ pub struct Args {
     /// The namespace of the ConfigMaps with settings, such as `feature-flags`.
     #[arg(long, env = "ERGON_TEKTON_NAMESPACE", default_value = crate::install::TEKTON_NAMESPACE)]
     pub tekton_namespace: String,
+
+    /// Whether Tekton's controller runs in the same cluster: then only runs of `tekton.dev` with
+    /// `managedBy: ergon.dev/controller` are worked on.
+    #[arg(long, env = "ERGON_BESIDE_TEKTON", value_enum, default_value_t = Beside::Auto)]
+    pub beside_tekton: Beside,
 
     /// The name of this replica, different from that of every other; the pod's name in a cluster.
     #[arg(long, env = "ERGON_IDENTITY", default_value_t = default_identity())]

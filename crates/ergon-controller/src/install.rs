@@ -13,6 +13,8 @@ use ergon_api::Group;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use crate::beside::Beside;
+
 /// The name of the Deployment, the Service, the service account and the roles.
 pub const NAME: &str = "ergon-controller";
 /// Seconds that the controller has to end after SIGTERM, before it is killed.
@@ -37,6 +39,8 @@ pub struct InstallOptions {
     pub tekton_namespace: String,
     /// Whose kinds are installed and served.
     pub groups: Vec<Group>,
+    /// Whether Tekton is in the cluster, and what is its own stays.
+    pub beside_tekton: Beside,
     /// How many controllers; one of them decides, all serve the webhooks.
     pub replicas: u32,
     /// Whether objects are defaulted and checked when they are admitted.
@@ -53,6 +57,7 @@ impl Default for InstallOptions {
             image_pull_policy: None,
             tekton_namespace: TEKTON_NAMESPACE.to_owned(),
             groups: Group::ALL.to_vec(),
+            beside_tekton: Beside::Auto,
             replicas: 1,
             webhooks: true,
             args: Vec::new(),
@@ -61,22 +66,35 @@ impl Default for InstallOptions {
 }
 
 /// All objects, in the order in which they must be there. Pure: the same options always give the same objects.
+/// Without a cluster to look at, `auto` means that Tekton is not there.
 pub fn manifests(options: &InstallOptions) -> Vec<DynamicObject> {
+    manifests_beside(options, options.beside_tekton == Beside::Always)
+}
+
+/// The same. `beside`: Tekton is there, so its definitions, webhooks and settings are left to it.
+fn manifests_beside(options: &InstallOptions, beside: bool) -> Vec<DynamicObject> {
+    let groups = own_groups(options, beside);
     let mut objects = vec![namespace(options)];
     let target = Target::Service { namespace: options.namespace.clone() };
     let conversion = conversion(&target, None).filter(|_| options.webhooks);
-    for group in &options.groups {
+    for group in &groups {
         objects.extend(ergon_api::crds(*group, conversion.as_ref()).iter().map(|crd| json!(crd)));
     }
     objects.extend(settings::objects(&options.tekton_namespace));
     objects.extend(rbac::objects(options));
     objects.extend(workload::objects(options));
     if options.webhooks {
-        let (groups, namespace) = (&options.groups, &options.namespace);
-        objects.extend(configurations(groups, namespace, &options.tekton_namespace, &target, None));
+        // Who checks Tekton's settings is Tekton.
+        let settings = (!beside).then_some(options.tekton_namespace.as_str());
+        objects.extend(configurations(&groups, &options.namespace, settings, &target, None));
     }
     // Only objects made here: each has a kind, a version and metadata.
     objects.into_iter().filter_map(|object| serde_json::from_value(object).ok()).collect()
+}
+
+/// The groups whose definitions and webhooks are ours.
+fn own_groups(options: &InstallOptions, beside: bool) -> Vec<Group> {
+    options.groups.iter().copied().filter(|group| !(beside && *group == Group::Tekton)).collect()
 }
 
 fn namespace(options: &InstallOptions) -> Value {
@@ -167,6 +185,21 @@ mod tests {
                 && !text.contains("WebhookConfiguration")
         );
         assert!(text.contains("--groups=ergon.dev") && text.contains("--no-webhooks"));
+    }
+
+    #[test]
+    fn beside_tekton_its_own_stays() {
+        let options = InstallOptions { beside_tekton: Beside::Always, ..InstallOptions::default() };
+        let objects: Vec<Value> = manifests(&options).iter().map(|object| json!(object)).collect();
+        assert_eq!(of_kind(&objects, "CustomResourceDefinition").len(), 6);
+        for kind in
+            ["CustomResourceDefinition", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
+        {
+            let text = json!(of_kind(&objects, kind)).to_string();
+            assert!(!text.contains("tekton.dev\"") && !text.contains("configmaps"), "{text}");
+        }
+        let text = json!(of_kind(&objects, "Deployment")).to_string();
+        assert!(text.contains("--groups=ergon.dev,tekton.dev") && text.contains("--beside-tekton=always"));
     }
 
     #[test]

@@ -4,12 +4,12 @@
 //! did looks into `ergon-engine`; who asks how it was done looks into [`shell`].
 
 pub mod args;
+pub mod beside;
 pub mod cache;
 pub mod install;
 pub mod metrics;
 pub mod queue;
-pub mod settings;
-mod shell;
+pub mod shell;
 pub mod start;
 
 mod admission;
@@ -26,6 +26,7 @@ mod platform;
 mod pull_secrets;
 mod reports;
 mod serve;
+mod settings;
 mod signals;
 mod sync;
 mod trim;

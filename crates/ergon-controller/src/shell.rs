@@ -12,6 +12,7 @@ mod status;
 mod task_run;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use tracing::{debug, error, info_span, warn};
 
+use crate::beside;
 use crate::cache::{Cache, Name};
 use crate::events::Events;
 use crate::images::Images;
@@ -35,8 +37,6 @@ use crate::reports::Reports;
 use crate::settings::Settings;
 use crate::sync::lock;
 
-/// The name that runs give in `spec.managedBy` to be ours. None is ours too.
-pub const MANAGED_BY: &str = "ergon.dev/controller";
 /// Who writes, in managed fields.
 pub const FIELD_MANAGER: &str = "ergon-controller";
 
@@ -157,6 +157,7 @@ pub struct Shell {
     held: hold::Held,
     platform: Mutex<Arc<Platform>>,
     pub settings: Arc<Settings>,
+    beside_tekton: AtomicBool,
 }
 
 impl Shell {
@@ -173,6 +174,7 @@ impl Shell {
             held: hold::Held::default(),
             platform: Mutex::new(Arc::new(platform)),
             settings: Arc::default(),
+            beside_tekton: AtomicBool::new(false),
         }
     }
 
@@ -190,6 +192,16 @@ impl Shell {
     /// Changes what new pods are made with.
     pub fn set_platform(&self, change: impl FnOnce(&mut Platform)) {
         change(Arc::make_mut(&mut lock(&self.platform)));
+    }
+
+    /// Says whether Tekton's controller is in the cluster. Gives true where that is new.
+    pub fn set_beside_tekton(&self, is_here: bool) -> bool {
+        self.beside_tekton.swap(is_here, Ordering::Relaxed) != is_here
+    }
+
+    /// Whether a run with this `spec.managedBy` is ours.
+    fn is_ours(&self, group: Group, managed_by: Option<&str>) -> bool {
+        beside::is_ours(group, managed_by, self.beside_tekton.load(Ordering::Relaxed))
     }
 
     /// Works until the queue is closed.
@@ -270,11 +282,6 @@ impl Shell {
     }
 }
 
-/// Whether a run is ours to run.
-fn is_ours(managed_by: Option<&str>) -> bool {
-    managed_by.is_none_or(|name| name.is_empty() || name == MANAGED_BY)
-}
-
 /// A time of day as a moment of tokio's clock.
 fn instant(at: Timestamp, now: Timestamp, moment: Instant) -> Instant {
     let ahead = at.duration_since(now);
@@ -300,18 +307,6 @@ mod tests {
         assert_eq!(owner("tekton.dev/v1", "PipelineRun", true), Some(Key::pipeline_run(Group::Tekton, name)));
         assert_eq!(owner("ergon.dev/v1", "TaskRun", false), None);
         assert_eq!(owner("batch/v1", "Job", true), None);
-    }
-
-    #[test]
-    fn runs_of_other_controllers_are_left_alone() {
-        for (managed_by, ours) in [
-            (None, true),
-            (Some(""), true),
-            (Some(MANAGED_BY), true),
-            (Some("kueue.x-k8s.io/multikueue"), false),
-        ] {
-            assert_eq!(is_ours(managed_by), ours, "{managed_by:?}");
-        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use ergon_api::Group;
 use ergon_engine::pod::Platform;
 use ergon_wire::ReportTarget;
 use futures::future::join_all;
@@ -28,7 +29,7 @@ use crate::reports::identity::Identities;
 use crate::serve::Connections;
 use crate::shell::Shell;
 use crate::signals::{Signals, Told};
-use crate::{admission, convert, serve, settings, trust, watch};
+use crate::{admission, beside, convert, serve, settings, trust, watch};
 
 /// How often the certificate's age is looked at.
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_hours(1);
@@ -101,6 +102,9 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     let config = version.watcher_config();
     let (namespace, events) = (&args.tekton_namespace, &shell.events);
     settings::keep(&client, namespace, config.clone(), &shell.settings, events).read().await;
+    if args.groups.contains(&Group::Tekton) {
+        beside::keep(&shell, args.beside_tekton).await.map_err(StartError::ApiServer)?;
+    }
     watch::pods(&shell, config.clone());
     let mut served = Vec::new();
     for group in args.groups.iter().copied().collect::<BTreeSet<_>>() {
@@ -263,9 +267,16 @@ async fn serve_tls(
         match &args.webhook_url {
             Some(url) => {
                 let (groups, own, settings) = (&args.groups, &args.namespace, &args.tekton_namespace);
-                trust::register(&shell.client, groups, own, settings, url, &material.authority)
-                    .await
-                    .map_err(StartError::Register)?;
+                trust::register(
+                    &shell.client,
+                    groups,
+                    own,
+                    Some(settings.as_str()),
+                    url,
+                    &material.authority,
+                )
+                .await
+                .map_err(StartError::Register)?;
             }
             None => trust::keep(&shell.client, &args.groups, &trusted),
         }

@@ -60,7 +60,7 @@ pub async fn register(
     client: &Client,
     groups: &[Group],
     namespace: &str,
-    tekton_namespace: &str,
+    tekton_namespace: Option<&str>,
     url: &str,
     authority: &str,
 ) -> Result<(), kube::Error> {
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn trust_is_written_once() {
         let target = Target::Service { namespace: "ns".to_owned() };
-        let [_, validating] = configurations(&Group::ALL, "ns", "t", &target, None);
+        let [_, validating] = configurations(&Group::ALL, "ns", Some("t"), &target, None);
         let mut object: ValidatingWebhookConfiguration =
             serde_json::from_value(validating).expect("a configuration");
         assert!(trust(&mut object, &ByteString(b"a".to_vec())));

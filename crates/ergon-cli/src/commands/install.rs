@@ -2,6 +2,7 @@
 
 use clap::Args;
 use ergon_api::Group;
+use ergon_controller::beside::Beside;
 use ergon_controller::install::{self, InstallError, InstallOptions, Step};
 use serde_json::Value;
 
@@ -40,6 +41,15 @@ pub struct InstallArgs {
     #[arg(long)]
     no_webhooks: bool,
 
+    /// Whether Tekton runs in the same cluster: then its kinds and webhooks stay its own, and of their runs Ergon takes
+    /// those with `managedBy: ergon.dev/controller`. `auto` goes by who brought the definitions of `tekton.dev`.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Beside::Auto)]
+    beside_tekton: Beside,
+
+    /// The namespace of the ConfigMaps with settings, such as `feature-flags`.
+    #[arg(long, value_name = "NAME", default_value = install::TEKTON_NAMESPACE)]
+    tekton_namespace: String,
+
     /// One more argument for the controller; may be repeated.
     #[arg(long = "controller-arg", value_name = "ARG", allow_hyphen_values = true)]
     controller_args: Vec<String>,
@@ -53,6 +63,8 @@ pub async fn install(args: InstallArgs, cluster: &ClusterArgs, console: Console)
     options.image_pull_policy = args.image_pull_policy;
     options.replicas = args.replicas;
     options.webhooks = !args.no_webhooks;
+    options.beside_tekton = args.beside_tekton;
+    options.tekton_namespace = args.tekton_namespace;
     options.args = args.controller_args;
     if args.print {
         return print(&options, console);
@@ -84,6 +96,10 @@ pub fn tell(step: &Step, console: Console) {
     match step {
         Step::Applied { kind, name } => console.say(&format!("applied {kind} `{name}`")),
         Step::Kept { kind, name } => console.say(&format!("kept {kind} `{name}` as it is")),
+        Step::Beside => console.say(
+            "Tekton is in the cluster: its kinds stay its own, and of their runs those with \
+             `managedBy: ergon.dev/controller` are Ergon's",
+        ),
         Step::Deleted { kind, name } => console.say(&format!("deleted {kind} `{name}`")),
         Step::Waiting { what } => console.say(&format!("waiting until {what}")),
     }
@@ -98,7 +114,7 @@ pub fn failure(error: &InstallError) -> Failure {
         source = inner.source();
     }
     match error {
-        InstallError::Foreign(_) => Failure::invalid(message).hint("`ergon install --group ergon.dev` leaves Tekton alone"),
+        InstallError::Foreign(_) => Failure::invalid(message).hint("`ergon install --beside-tekton auto` leaves Tekton's runs to it, `--group ergon.dev` all of its kinds"),
         InstallError::Late { .. } => Failure::new(Code::Unreachable, message)
             .hint("`kubectl get pods,events -n ergon-system` shows what it waits for"),
         InstallError::Api { .. } | InstallError::Watch { .. } => Failure::new(Code::Unreachable, message)

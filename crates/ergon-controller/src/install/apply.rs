@@ -1,8 +1,8 @@
 //! Putting the manifests into a cluster, and taking them out.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ergon_api::Group;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
@@ -14,7 +14,8 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
-use super::{CONFIGURATION, InstallOptions, NAME, manifests};
+use super::{CONFIGURATION, InstallOptions, NAME, manifests, manifests_beside, own_groups};
+use crate::beside::{self, Beside};
 use crate::trust::converted;
 
 /// Who owns the fields that an install sets.
@@ -38,6 +39,8 @@ pub enum Step {
         kind: String,
         name: String,
     },
+    /// Tekton is in the cluster: its definitions and webhooks stay.
+    Beside,
     Waiting {
         what: String,
     },
@@ -49,7 +52,7 @@ pub enum InstallError {
     #[error("cannot {verb} {kind} `{name}`")]
     Api { verb: &'static str, kind: String, name: String, source: Box<kube::Error> },
     #[error(
-        "CustomResourceDefinition `{0}` is there already and is not ours: Tekton seems to be installed. Install without the group `tekton.dev`, or remove Tekton first"
+        "CustomResourceDefinition `{0}` is there already and is not ours: Tekton seems to be installed. Install beside it, without the group `tekton.dev`, or remove it first"
     )]
     Foreign(String),
     #[error("waited {} s in vain until {what}", PATIENCE.as_secs())]
@@ -64,8 +67,12 @@ pub async fn apply(
     options: &InstallOptions,
     mut told: impl FnMut(Step),
 ) -> Result<(), InstallError> {
-    definitions(client, options, &mut told).await?;
-    let others = manifests(options);
+    let beside = is_beside(client, options).await?;
+    if beside {
+        told(Step::Beside);
+    }
+    apply_definitions(client, &manifests_beside(options, beside), &mut told).await?;
+    let others = manifests_beside(options, beside);
     let others = others.iter().filter(|object| !is_definition(object));
     let (hooks, others): (Vec<&DynamicObject>, Vec<&DynamicObject>) =
         others.partition(|object| kind(object).ends_with("WebhookConfiguration"));
@@ -88,7 +95,7 @@ pub async fn apply(
         wait("the webhooks are trusted", await_condition(api, CONFIGURATION, mutating_is_trusted)).await?;
         let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
         wait("the webhooks are trusted", await_condition(api, CONFIGURATION, validating_is_trusted)).await?;
-        for name in converted(&options.groups) {
+        for name in converted(&own_groups(options, beside)) {
             let api: Api<CustomResourceDefinition> = Api::all(client.clone());
             let what = format!("the conversion of `{name}` is trusted");
             wait(&what, await_condition(api, &name, conversion_is_trusted)).await?;
@@ -103,14 +110,37 @@ pub async fn definitions(
     options: &InstallOptions,
     mut told: impl FnMut(Step),
 ) -> Result<(), InstallError> {
-    let objects = manifests(options);
+    let beside = is_beside(client, options).await?;
+    apply_definitions(client, &manifests_beside(options, beside), &mut told).await
+}
+
+/// Whether Tekton's own definitions are in the cluster and stay.
+async fn is_beside(client: &Client, options: &InstallOptions) -> Result<bool, InstallError> {
+    match options.beside_tekton {
+        Beside::Always => Ok(true),
+        Beside::Never => Ok(false),
+        Beside::Auto if !options.groups.contains(&Group::Tekton) => Ok(false),
+        Beside::Auto => beside::is_tekton_here(client).await.map_err(|error| InstallError::Api {
+            verb: "read",
+            kind: "CustomResourceDefinition".to_owned(),
+            name: "taskruns.tekton.dev".to_owned(),
+            source: Box::new(error),
+        }),
+    }
+}
+
+async fn apply_definitions(
+    client: &Client,
+    objects: &[DynamicObject],
+    told: &mut impl FnMut(Step),
+) -> Result<(), InstallError> {
     let definitions: Vec<&DynamicObject> = objects.iter().filter(|object| is_definition(object)).collect();
     for definition in &definitions {
         refuse_foreign(client, &definition.name_any()).await?;
     }
     for definition in &definitions {
         forget_address(client, &definition.name_any()).await?;
-        apply_one(client, definition, &mut told).await?;
+        apply_one(client, definition, told).await?;
     }
     told(Step::Waiting { what: "the API server serves the new kinds".to_owned() });
     for definition in &definitions {
@@ -234,7 +264,7 @@ async fn is_ours(client: &Client, name: &str) -> Result<Option<bool>, InstallErr
         name: name.to_owned(),
         source: Box::new(error),
     })?;
-    Ok(found.map(|found| has_our_label(found.labels())))
+    Ok(found.map(|found| beside::is_labelled(found.labels())))
 }
 
 /// Whether an object is there with our label.
@@ -246,11 +276,7 @@ async fn is_labelled(client: &Client, object: &DynamicObject) -> Result<bool, In
         name,
         source: Box::new(error),
     })?;
-    Ok(found.is_some_and(|found| has_our_label(found.labels())))
-}
-
-fn has_our_label(labels: &BTreeMap<String, String>) -> bool {
-    labels.get("app.kubernetes.io/part-of").is_some_and(|part| part == "ergon")
+    Ok(found.is_some_and(|found| beside::is_labelled(found.labels())))
 }
 
 async fn wait<K>(

@@ -44,11 +44,11 @@ pub fn conversion(target: &Target, authority: Option<&str>) -> Option<WebhookCli
     serde_json::from_value(target.client_config(convert::PATH, authority)).ok()
 }
 
-/// Both configurations. `authority` is PEM.
+/// Both configurations. `authority` is PEM. Settings are checked in `tekton_namespace`, if anywhere.
 pub fn configurations(
     groups: &[Group],
     namespace: &str,
-    tekton_namespace: &str,
+    tekton_namespace: Option<&str>,
     target: &Target,
     authority: Option<&str>,
 ) -> [Value; 2] {
@@ -89,26 +89,31 @@ pub fn configurations(
         })
     };
     // A setting that cannot be read is refused where it is written. Not having asked must not stop anybody.
-    let settings = json!({
-        "name": "settings.webhook.ergon.dev",
-        "clientConfig": target.client_config("/validate", authority),
-        "rules": [{
-            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
-            "resources": ["configmaps"], "scope": "Namespaced",
-        }],
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": tekton_namespace}},
-        "matchConditions": [{
-            "name": "settings",
-            "expression": format!("request.name in {}", json!(ConfigName::ALL.map(ConfigName::as_str))),
-        }],
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-        "timeoutSeconds": 3,
-        "failurePolicy": "Ignore",
+    let settings = tekton_namespace.map(|tekton_namespace| {
+        json!({
+            "name": "settings.webhook.ergon.dev",
+            "clientConfig": target.client_config("/validate", authority),
+            "rules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+                "resources": ["configmaps"], "scope": "Namespaced",
+            }],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": tekton_namespace}},
+            "matchConditions": [{
+                "name": "settings",
+                "expression": format!("request.name in {}", json!(ConfigName::ALL.map(ConfigName::as_str))),
+            }],
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "timeoutSeconds": 3,
+            "failurePolicy": "Ignore",
+        })
     });
     [
         configuration("MutatingWebhookConfiguration", vec![webhook("/mutate")]),
-        configuration("ValidatingWebhookConfiguration", vec![webhook("/validate"), settings]),
+        configuration(
+            "ValidatingWebhookConfiguration",
+            [webhook("/validate")].into_iter().chain(settings).collect(),
+        ),
     ]
 }
 
@@ -119,13 +124,13 @@ mod tests {
     #[test]
     fn where_the_api_server_calls() {
         let service = Target::Service { namespace: "ns".to_owned() };
-        let [mutating, _] = configurations(&[Group::Ergon], "ns", "t", &service, None);
+        let [mutating, _] = configurations(&[Group::Ergon], "ns", Some("t"), &service, None);
         assert_eq!(
             mutating["webhooks"][0]["clientConfig"],
             json!({"service": {"name": NAME, "namespace": "ns", "path": "/mutate", "port": 9443}})
         );
         let url = Target::Url("https://h:1/".to_owned());
-        let [_, validating] = configurations(&[Group::Ergon], "ns", "t", &url, Some("PEM"));
+        let [_, validating] = configurations(&[Group::Ergon], "ns", Some("t"), &url, Some("PEM"));
         assert_eq!(
             validating["webhooks"][0]["clientConfig"],
             json!({"url": "https://h:1/validate", "caBundle": "UEVN"})

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::beside::Beside;
+
 use super::{GRACE_SECS, HTTP_PORT, InstallOptions, NAME, TEKTON_NAMESPACE, TLS_PORT, with_labels};
 
 pub(super) fn objects(options: &InstallOptions) -> [Value; 2] {
@@ -48,6 +50,9 @@ fn container(options: &InstallOptions) -> Value {
     let mut args = vec![format!("--groups={}", groups.join(",")), "--log-format=json".to_owned()];
     if options.tekton_namespace != TEKTON_NAMESPACE {
         args.push(format!("--tekton-namespace={}", options.tekton_namespace));
+    }
+    if options.beside_tekton != Beside::Auto {
+        args.push(format!("--beside-tekton={}", options.beside_tekton.word()));
     }
     if !options.webhooks {
         args.push("--no-webhooks".to_owned());

@@ -11,7 +11,7 @@ use kube::Resource;
 use super::metadata::Added;
 use super::perform::Performed;
 use super::status::Written;
-use super::{Error, Key, ROUNDS, RunKind, Shell, is_ours};
+use super::{Error, Key, ROUNDS, RunKind, Shell};
 
 const OVER_QUOTA: &str = ergon_api::reasons::task_run::EXCEEDED_RESOURCE_QUOTA;
 /// How long to wait before something that is over its namespace's quota is tried again.
@@ -26,7 +26,7 @@ impl Shell {
         let runs = self.runs(key.group);
         let Some(run) = runs.pipeline_runs.get(&key.name) else { return Ok(None) };
         // A run that is going away takes its children with it.
-        if !is_ours(run.spec.managed_by.as_deref())
+        if !self.is_ours(key.group, run.spec.managed_by.as_deref())
             || run.metadata.deletion_timestamp.is_some()
             || run.is_done()
         {

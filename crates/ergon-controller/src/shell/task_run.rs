@@ -12,7 +12,7 @@ use kube::{Api, Resource, ResourceExt};
 use super::metadata::Added;
 use super::perform::Performed;
 use super::status::Written;
-use super::{Error, Key, ROUNDS, Shell, is_ours};
+use super::{Error, Key, ROUNDS, Shell};
 use crate::cache::Name;
 use crate::trim;
 
@@ -28,7 +28,9 @@ impl Shell {
     pub(super) async fn reconcile_task_run(&self, key: &Key) -> Result<Option<Timestamp>, Error> {
         let Some(run) = self.runs(key.group).task_runs.get(&key.name) else { return Ok(None) };
         // A run that is going away takes its pod with it.
-        if !is_ours(run.spec.managed_by.as_deref()) || run.metadata.deletion_timestamp.is_some() {
+        if !self.is_ours(key.group, run.spec.managed_by.as_deref())
+            || run.metadata.deletion_timestamp.is_some()
+        {
             return Ok(None);
         }
         let pod_name = task::pod_name(&run);

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use crate::beside::is_labelled;
 use crate::install::{Target, conversion};
 use crate::shell::FIELD_MANAGER;
 
@@ -52,7 +53,7 @@ pub(super) async fn keep(client: Client, name: String, mut authority: watch::Rec
                 told = None;
             }
         }
-        let Some(definition) = last.as_ref().filter(|definition| is_ours(definition.labels())) else {
+        let Some(definition) = last.as_ref().filter(|definition| is_labelled(definition.labels())) else {
             continue;
         };
         let state = (definition.uid(), definition.metadata.generation);
@@ -85,7 +86,7 @@ pub(super) async fn register(
 ) -> Result<(), kube::Error> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let found = api.get_metadata_opt(name).await?;
-    if found.is_some_and(|definition| is_ours(definition.labels())) {
+    if found.is_some_and(|definition| is_labelled(definition.labels())) {
         let mut config: Value = json!(conversion(target, Some(authority)));
         config["service"] = Value::Null;
         let webhook = json!({"clientConfig": config, "conversionReviewVersions": ["v1"]});
@@ -94,10 +95,6 @@ pub(super) async fn register(
         api.patch_metadata(name, &params, &Patch::Merge(&patch)).await?;
     }
     Ok(())
-}
-
-fn is_ours(labels: &std::collections::BTreeMap<String, String>) -> bool {
-    labels.get("app.kubernetes.io/part-of").is_some_and(|part| part == "ergon")
 }
 
 #[cfg(test)]
