@@ -74,20 +74,20 @@ impl TaskState<'_> {
         }
     }
 
-    /// One result, or the results of all legs of a matrix in their order.
+    /// One result, or the results of a matrix's legs in their order, without those of legs that wrote none.
     pub fn result(&self, name: &str) -> Option<ParamValue> {
         if self.task.matrix.is_none() {
             return self.runs.first()?.result(name).map(Cow::into_owned);
         }
-        let values: Option<Vec<String>> = self
+        let values: Vec<String> = self
             .runs
             .iter()
-            .map(|run| match run.result(name)?.into_owned() {
+            .filter_map(|run| match run.result(name)?.into_owned() {
                 ParamValue::String(text) => Some(text),
                 other => serde_json::to_string(&other).ok(),
             })
             .collect();
-        values.filter(|values| !values.is_empty()).map(ParamValue::Array)
+        (!values.is_empty()).then_some(ParamValue::Array(values))
     }
 
     fn is_ignored(&self) -> bool {
