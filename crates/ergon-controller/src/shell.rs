@@ -29,6 +29,7 @@ use tracing::{debug, error, info_span, warn};
 
 use crate::beside;
 use crate::cache::{Cache, Name};
+use crate::cloud_events::CloudEvents;
 use crate::events::Events;
 use crate::images::Images;
 use crate::metrics::Metrics;
@@ -153,6 +154,7 @@ pub struct Shell {
     pub reports: Reports,
     pub images: Images,
     pub events: Events,
+    pub cloud_events: CloudEvents,
     pub metrics: Arc<Metrics>,
     held: hold::Held,
     platform: Mutex<Arc<Platform>>,
@@ -170,6 +172,7 @@ impl Shell {
             reports: Reports::default(),
             images: Images::default(),
             events,
+            cloud_events: CloudEvents::default(),
             metrics,
             held: hold::Held::default(),
             platform: Mutex::new(Arc::new(platform)),

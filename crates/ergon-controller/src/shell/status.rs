@@ -1,16 +1,18 @@
 //! Writing a run's status: only what differs, only onto the version that it was decided on, and not for every message.
 
 use ergon_api::Group;
+use ergon_engine::{Event, EventKind};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::hold::may_wait;
 use super::{Error, FIELD_MANAGER, Key, Shell};
 use crate::cache::Cache;
+use crate::cloud_events;
 use crate::merge_diff::merge_diff;
 use crate::trim::Trim;
 
@@ -39,6 +41,7 @@ impl Shell {
             + Trim
             + Clone
             + std::fmt::Debug
+            + Serialize
             + DeserializeOwned,
         Status: Serialize + Default,
     {
@@ -74,6 +77,7 @@ impl Shell {
                     // It had been dropped from memory meanwhile: who looked since then found nothing.
                     self.queue.add(key.clone());
                 }
+                self.tell_sink(key, &old, &written);
                 Ok(Written::Now(Box::new(written)))
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -82,6 +86,24 @@ impl Shell {
             // The run is gone: nobody needs its status.
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::Nothing),
             Err(error) => Err(Error::api("write the status of", kind, &key.name.to_string(), error)),
+        }
+    }
+
+    /// Sends CloudEvents on a status that was just written, where the settings say where to.
+    fn tell_sink<K>(&self, key: &Key, before: &Value, run: &K)
+    where
+        K: Resource<DynamicType = Group> + Serialize,
+    {
+        let config = self.settings.now();
+        let Some(sink) = config.cloud_events_sink() else { return };
+        let Ok(object) = serde_json::to_value(run) else { return };
+        let authorities = self.settings.authorities();
+        for event in cloud_events::events(key.group, key.kind, before, &object, Timestamp::now()) {
+            let (events, about) = (self.events.clone(), run.object_ref(&key.group));
+            self.cloud_events.send(sink, &authorities, event, move |message| {
+                let reason = "CloudEventFailed".to_owned();
+                events.emit(about, Event { kind: EventKind::Warning, reason, message });
+            });
         }
     }
 }
