@@ -1,0 +1,19 @@
+//! Resolvers: what fetches the definitions that references name through `resolver`.
+//!
+//! Each resolver has a file of its own. What only a shell can know (secrets, objects of the cluster, settings) it asks
+//! of its [`World`]. Parameters, defaults and the words of errors are Tekton's.
+
+mod bundles;
+mod cache;
+mod cluster;
+mod git;
+mod http;
+mod hub;
+mod params;
+mod registry;
+mod resolvers;
+mod web;
+mod world;
+
+pub use resolvers::{Fetched, NAMES, ResolveError, Resolvers};
+pub use world::{Data, Kind, Stored, World};
