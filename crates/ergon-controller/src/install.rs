@@ -7,6 +7,7 @@ mod webhooks;
 mod workload;
 
 pub use apply::{InstallError, Step, apply, definitions, uninstall};
+pub(crate) use settings::resolvers_namespace;
 pub use webhooks::{CONFIGURATION, Target, configurations, conversion};
 
 use ergon_api::Group;

@@ -35,6 +35,7 @@ use crate::images::Images;
 use crate::metrics::Metrics;
 use crate::queue::{After, Queue};
 use crate::reports::Reports;
+use crate::resolution::Resolutions;
 use crate::settings::Settings;
 use crate::sync::lock;
 
@@ -148,11 +149,12 @@ pub struct Runs {
 /// Everything that reconciles share.
 pub struct Shell {
     pub client: Client,
-    pub queue: Queue<Key>,
+    pub queue: Arc<Queue<Key>>,
     runs: [Runs; 2],
     pub pods: Cache<Pod>,
     pub reports: Reports,
     pub images: Images,
+    pub resolutions: Resolutions,
     pub events: Events,
     pub cloud_events: CloudEvents,
     pub metrics: Arc<Metrics>,
@@ -164,9 +166,11 @@ pub struct Shell {
 
 impl Shell {
     pub fn new(client: Client, platform: Platform, events: Events, metrics: Arc<Metrics>) -> Self {
+        let queue = Arc::new(Queue::default());
         Self {
+            resolutions: Resolutions::new(client.clone(), Arc::clone(&queue)),
             client,
-            queue: Queue::default(),
+            queue,
             runs: Default::default(),
             pods: Cache::default(),
             reports: Reports::default(),
@@ -239,6 +243,7 @@ impl Shell {
             Ok(None) => {
                 // Nothing waits for a run that rests: it is done or gone.
                 self.held.forget(key);
+                self.resolutions.forget(key);
                 After::Rest
             }
             Ok(Some(at)) => After::WakeAt(instant(at, Timestamp::now(), Instant::now())),

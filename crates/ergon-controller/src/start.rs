@@ -101,6 +101,7 @@ pub async fn run(args: Args) -> Result<(), StartError> {
 
     let config = version.watcher_config();
     let (namespace, events) = (&args.tekton_namespace, &shell.events);
+    shell.resolutions.settings_in(namespace);
     settings::keep(&client, namespace, config.clone(), &shell.settings, events).read().await;
     if args.groups.contains(&Group::Tekton) {
         beside::keep(&shell, args.beside_tekton).await.map_err(StartError::ApiServer)?;

@@ -8,7 +8,7 @@ use flate2::read::MultiGzDecoder;
 use oci_client::Reference;
 use oci_client::manifest::{OciDescriptor, OciManifest};
 
-use crate::params::{Texts, given, sha256};
+use crate::params::{given, sha256};
 use crate::registry::{client, login};
 use crate::resolvers::Asking;
 use crate::web::MOST_BYTES;

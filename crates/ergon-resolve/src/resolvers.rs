@@ -37,14 +37,6 @@ pub enum ResolveError {
 }
 
 impl ResolveError {
-    pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::Invalid(message.into())
-    }
-
-    pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self::Failed(message.into())
-    }
-
     /// The message that Tekton's ResolutionRequest of this key would have.
     pub fn told(&self, resolver: &str, key: &str) -> String {
         match self {

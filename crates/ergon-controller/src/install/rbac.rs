@@ -62,7 +62,8 @@ fn controller(groups: &[&str]) -> Value {
         {"apiGroups": [""], "resources": ["pods"],
             "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
         {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["create"]},
-        // What a pod depends on: its account, the Secrets that the account lists, the namespace's limits.
+        // What a pod depends on: its account, the Secrets that the account lists, the namespace's limits. And the
+        // credentials of registries, repositories and servers that references name.
         {"apiGroups": [""], "resources": ["serviceaccounts", "secrets"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["limitranges"], "verbs": ["list"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},

@@ -11,7 +11,7 @@ pub(super) const INFO: &str = "pipelines-info";
 const TEKTON: &str = "v1.15.0";
 
 /// Where Tekton's users look for the settings of resolvers: beside those of everything else.
-pub(super) fn resolvers_namespace(tekton_namespace: &str) -> String {
+pub(crate) fn resolvers_namespace(tekton_namespace: &str) -> String {
     format!("{tekton_namespace}-resolvers")
 }
 

@@ -2,7 +2,7 @@
 
 use ergon_api::{Group, Pipeline, StepAction, Task};
 use ergon_engine::pod::{Account, SecretView};
-use ergon_engine::remote::{Answer, Failure, Request};
+use ergon_engine::remote::{Answer, Request};
 use ergon_engine::{Library, Need};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{LimitRange, Secret, ServiceAccount};
@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-use super::{Error, Key, Shell};
+use super::{Error, Key, RunKind, Shell};
 
 /// What one need came to.
 enum Found {
@@ -74,8 +74,11 @@ impl Shell {
                 Found::StepAction(name.clone(), self.read(key, StepAction::KIND, name).await?)
             }
             Need::Remote(request) => {
-                let failure = Failure::NotFetched(format!("there is no resolver `{}`", request.resolver));
-                Found::Remote(request.clone(), Answer::Failed(failure))
+                let run = self.runs(key.group).task_runs.get(&key.name);
+                let owner = run.filter(|_| key.kind == RunKind::TaskRun).and_then(|run| Key::owner_of(&*run));
+                let config = self.settings.now();
+                let answer = self.resolutions.ask(key, owner.as_ref(), request, &config).await;
+                Found::Remote(request.clone(), answer)
             }
             Need::Image { reference, pull_secrets } => {
                 let secrets = self.secrets(key, pull_secrets).await?;

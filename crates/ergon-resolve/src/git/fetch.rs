@@ -1,6 +1,6 @@
 //! One file of one revision, over git's protocol: no history, and no other file where the server can leave them out.
 
-use super::objects::{Format, Objects};
+use super::objects::{Format, Objects, Way};
 use super::packet::{Packet, Writer, read};
 use super::transport::Transport;
 use super::{is_commit, pack};
@@ -71,11 +71,17 @@ pub(super) async fn file(
     let answer = transport.ask(fetch_request(&server, &wanted, true)).await?;
     pack::read(&pack_of(&answer, revision)?, &mut objects)?;
     let commit = objects.commit(&wanted)?.to_owned();
-    let blob = objects.find(&commit, path)?;
-    if !objects.has(&blob) {
-        let answer = transport.ask(fetch_request(&server, &blob, false)).await?;
-        pack::read(&pack_of(&answer, &blob)?, &mut objects)?;
-    }
+    let blob = loop {
+        let missing = match objects.find(&commit, path)? {
+            Way::File(blob) if objects.has(&blob) => break blob,
+            Way::File(blob) | Way::Link(blob) => blob,
+        };
+        let answer = transport.ask(fetch_request(&server, &missing, false)).await?;
+        pack::read(&pack_of(&answer, &missing)?, &mut objects)?;
+        if !objects.has(&missing) {
+            return Err(GitError::Pack("the file is not among it"));
+        }
+    };
     let data = objects.blob(&blob).ok_or(GitError::Pack("the file is not among it"))?;
     Ok((data.to_vec(), commit))
 }

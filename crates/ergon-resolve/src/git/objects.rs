@@ -66,6 +66,14 @@ pub(super) struct Objects {
     known: HashMap<String, (Kind, Vec<u8>)>,
 }
 
+/// Where a path leads to, as far as is known.
+pub(super) enum Way {
+    /// The content of this name.
+    File(String),
+    /// A symbolic link whose content has this name and is not here.
+    Link(String),
+}
+
 /// How many symbolic links may lead to a file.
 const MOST_LINKS: usize = 8;
 
@@ -109,8 +117,8 @@ impl Objects {
         }
     }
 
-    /// The name of the file's content.
-    pub fn find(&self, commit: &str, path: &str) -> Result<String, GitError> {
+    /// The file's content, or what must be fetched to find it.
+    pub fn find(&self, commit: &str, path: &str) -> Result<Way, GitError> {
         let failed = |why| GitError::File { path: path.to_owned(), why };
         let commit = self.of_kind(Kind::Commit, commit).ok_or(GitError::Pack("the commit is not among it"))?;
         let root = field(commit, "tree").ok_or(GitError::Pack("the commit has no tree"))?;
@@ -125,12 +133,15 @@ impl Objects {
                 let (mode, name) =
                     entry(entries, part, self.format.length()).ok_or(failed("file does not exist"))?;
                 match (mode, at == last) {
-                    (Mode::File, true) => return Ok(name),
+                    (Mode::File, true) => return Ok(Way::File(name)),
                     (Mode::Folder, false) => tree = name,
                     (Mode::Folder, true) => return Err(failed("it is a folder")),
                     (Mode::Link, _) => {
                         links += 1;
                         // Where files are left out, so is what a link leads to.
+                        if !self.has(&name) {
+                            return Ok(Way::Link(name));
+                        }
                         let target = self.blob(&name).and_then(|target| std::str::from_utf8(target).ok());
                         let target = target.filter(|_| links <= MOST_LINKS);
                         let target = target.ok_or(failed("it is a symbolic link that cannot be followed"))?;
