@@ -52,6 +52,17 @@ launch() {
 	echo "$! $(cut -d' ' -f22 "/proc/$!/stat")" >"$S/pid/$name"
 }
 
+# stop NAME...: at once, since their state goes too.
+stop() {
+	local name pid
+	for name; do
+		running "$name" && read -r pid _ <"$S/pid/$name" && kill -KILL "$pid"
+	done
+	for name; do
+		while running "$name"; do sleep 0.02; done
+	done
+}
+
 # need PACKAGE...: installs the Debian packages that are missing.
 need() {
 	local missing=() package
