@@ -102,7 +102,7 @@ impl SetDefaults for TaskRun {
         }
         spec.timeout.get_or_insert(config.defaults.timeout);
         spec.service_account_name.get_or_insert_with(|| config.defaults.service_account.clone());
-        spec.pod_template = pod_template(spec.pod_template.take(), config);
+        spec.pod_template = pod_template(spec.pod_template.as_ref(), config);
     }
 }
 
@@ -130,7 +130,7 @@ impl SetDefaults for PipelineRun {
         timeouts.pipeline.get_or_insert(config.defaults.timeout);
         let template = spec.task_run_template.get_or_insert_default();
         template.service_account_name.get_or_insert_with(|| config.defaults.service_account.clone());
-        template.pod_template = pod_template(template.pod_template.take(), config);
+        template.pod_template = pod_template(template.pod_template.as_ref(), config);
     }
 }
 
@@ -169,8 +169,8 @@ fn resolver(name: Option<&String>, resolver: &mut Option<String>, config: &Confi
 }
 
 /// What a run says of its pods, over what the installation says.
-fn pod_template(own: Option<PodTemplate>, config: &Config) -> Option<PodTemplate> {
-    PodTemplate::merged(own.as_ref(), config.defaults.pod_template.as_ref())
+fn pod_template(own: Option<&PodTemplate>, config: &Config) -> Option<PodTemplate> {
+    PodTemplate::merged(own, config.defaults.pod_template.as_ref())
 }
 
 /// A reference by name is to a `Task` unless it says otherwise.

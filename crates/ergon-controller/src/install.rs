@@ -82,7 +82,7 @@ fn manifests_beside(options: &InstallOptions, beside: bool) -> Vec<DynamicObject
         objects.extend(ergon_api::crds(*group, conversion.as_ref()).iter().map(|crd| json!(crd)));
     }
     objects.extend(settings::objects(&options.tekton_namespace));
-    objects.extend(rbac::objects(options));
+    objects.extend(rbac::objects(options, beside));
     objects.extend(workload::objects(options));
     if options.webhooks {
         // Who checks Tekton's settings is Tekton.
@@ -198,6 +198,12 @@ mod tests {
         {
             let text = json!(of_kind(&objects, kind)).to_string();
             assert!(!text.contains("tekton.dev\"") && !text.contains("configmaps"), "{text}");
+        }
+        let names: Vec<&str> =
+            objects.iter().filter_map(|object| object["metadata"]["name"].as_str()).collect();
+        for role in ["tekton-aggregate-edit", "tekton-aggregate-view", "tekton-pipelines-info"] {
+            assert!(!names.contains(&role), "{role} is Tekton's own");
+            assert!(all().iter().any(|object| object["metadata"]["name"] == role), "{role}");
         }
         let text = json!(of_kind(&objects, "Deployment")).to_string();
         assert!(text.contains("--groups=ergon.dev,tekton.dev") && text.contains("--beside-tekton=always"));

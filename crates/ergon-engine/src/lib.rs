@@ -15,6 +15,8 @@ pub mod task;
 
 mod action;
 mod definitions;
+mod progress;
 mod provenance;
 
 pub use action::{Action, Decision, Event, EventKind, ImageConfig, Library, Need, Outcome};
+pub use progress::progress;

@@ -14,7 +14,7 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
-use super::{CONFIGURATION, InstallOptions, NAME, manifests, manifests_beside, own_groups};
+use super::{CONFIGURATION, InstallOptions, NAME, manifests_beside, own_groups};
 use crate::beside::{self, Beside};
 use crate::trust::converted;
 
@@ -160,7 +160,8 @@ pub async fn uninstall(
     mut told: impl FnMut(Step),
 ) -> Result<(), InstallError> {
     // Webhooks first: with their controller gone they would refuse every deletion's updates.
-    for object in manifests(options).iter().rev() {
+    let beside = is_beside(client, options).await?;
+    for object in manifests_beside(options, beside).iter().rev() {
         // Others may have put something there too, such as Tekton's dashboard.
         if kind(object) == "Namespace" && is_users(object, options) {
             continue;

@@ -1,5 +1,6 @@
 //! Who may do what.
 
+use ergon_api::Group;
 use serde_json::{Value, json};
 
 use super::settings::{INFO, resolvers_namespace};
@@ -8,7 +9,8 @@ use crate::certificate::SECRET;
 use crate::lease::LEASE;
 use crate::trust::converted;
 
-pub(super) fn objects(options: &InstallOptions) -> Vec<Value> {
+/// `beside`: Tekton is there, with roles of its own.
+pub(super) fn objects(options: &InstallOptions, beside: bool) -> Vec<Value> {
     let namespace = &options.namespace;
     let groups: Vec<&str> = options.groups.iter().map(|group| group.name()).collect();
     let subject = json!([{"kind": "ServiceAccount", "name": NAME, "namespace": namespace}]);
@@ -19,7 +21,12 @@ pub(super) fn objects(options: &InstallOptions) -> Vec<Value> {
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": namespaced}),
         json!({"apiVersion": api_version, "kind": "ClusterRole", "metadata": meta, "rules": with_definitions(controller(&groups), &converted(&options.groups))}),
     ];
-    objects.extend(aggregated(&api_version, &groups));
+    objects.extend(aggregated(&api_version, "ergon-edit", "ergon-view", &groups));
+    if options.groups.contains(&Group::Tekton) && !beside {
+        // Under the names that other tools' bindings have.
+        let (edit, view) = ("tekton-aggregate-edit", "tekton-aggregate-view");
+        objects.extend(aggregated(&api_version, edit, view, &[Group::Tekton.name()]));
+    }
     objects.extend([
         json!({"apiVersion": api_version, "kind": "ClusterRoleBinding", "metadata": meta, "subjects": subject,
             "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": NAME}}),
@@ -37,6 +44,10 @@ pub(super) fn objects(options: &InstallOptions) -> Vec<Value> {
             json!({"apiVersion": api_version, "kind": "RoleBinding", "metadata": metadata, "subjects": subject,
                 "roleRef": {"apiGroup": rbac, "kind": "Role", "name": NAME}}),
         ]);
+    }
+    // Tekton has the same ones.
+    if beside {
+        return objects;
     }
     let everybody = json!([{"apiGroup": rbac, "kind": "Group", "name": "system:authenticated"}]);
     let metadata =
@@ -95,7 +106,7 @@ fn own_namespace() -> Value {
 }
 
 /// Roles that add our kinds to the cluster's own `view`, `edit` and `admin`.
-fn aggregated(api_version: &str, groups: &[&str]) -> [Value; 2] {
+fn aggregated(api_version: &str, edit: &str, view: &str, groups: &[&str]) -> [Value; 2] {
     let resources = json!(["tasks", "pipelines", "taskruns", "pipelineruns", "stepactions", "customruns"]);
     let role = |name: &str, into: Value, verbs: Value| {
         json!({
@@ -107,10 +118,10 @@ fn aggregated(api_version: &str, groups: &[&str]) -> [Value; 2] {
     let into = |role: &str| format!("rbac.authorization.k8s.io/aggregate-to-{role}");
     [
         role(
-            "ergon-edit",
+            edit,
             json!({into("edit"): "true", into("admin"): "true"}),
-            json!(["create", "update", "patch", "delete", "deletecollection"]),
+            json!(["create", "update", "patch", "delete", "deletecollection", "get", "list", "watch",]),
         ),
-        role("ergon-view", json!({into("view"): "true"}), json!(["get", "list", "watch"])),
+        role(view, json!({into("view"): "true"}), json!(["get", "list", "watch"])),
     ]
 }

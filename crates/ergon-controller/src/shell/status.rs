@@ -1,7 +1,7 @@
 //! Writing a run's status: only what differs, only onto the version that it was decided on, and not for every message.
 
-use ergon_api::Group;
-use ergon_engine::{Event, EventKind};
+use ergon_api::{Condition, Group};
+use ergon_engine::{Event, EventKind, progress};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
@@ -77,6 +77,7 @@ impl Shell {
                     // It had been dropped from memory meanwhile: who looked since then found nothing.
                     self.queue.add(key.clone());
                 }
+                self.tell_progress(key, &old, &new, &written);
                 self.tell_sink(key, &old, &written);
                 Ok(Written::Now(Box::new(written)))
             }
@@ -86,6 +87,20 @@ impl Shell {
             // The run is gone: nobody needs its status.
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::Nothing),
             Err(error) => Err(Error::api("write the status of", kind, &key.name.to_string(), error)),
+        }
+    }
+
+    /// Emits an event where the run goes on and its condition says something new. Only what was written is told: a
+    /// decision whose status can wait is made again.
+    fn tell_progress<K>(&self, key: &Key, before: &Value, after: &Value, run: &K)
+    where
+        K: Resource<DynamicType = Group>,
+    {
+        let condition = |status: &Value| -> Option<Condition> {
+            serde_json::from_value(status["conditions"].get(0)?.clone()).ok()
+        };
+        if let Some(event) = progress(condition(before).as_ref(), condition(after).as_ref()) {
+            self.events.emit(run.object_ref(&key.group), event);
         }
     }
 

@@ -9,13 +9,11 @@ pub fn pipeline(spec: &PipelineSpec) -> Option<Invalid> {
     let tasks = |list: &'static str, tasks: &[PipelineTask]| {
         tasks.iter().enumerate().find_map(|(at, task)| {
             let field = |name: &str| format!("spec.{list}[{at}].{name}");
-            first([
-                (
-                    matches!(task.fuse, Some(Fuse::Pod | Fuse::Container)),
-                    field("fuse"),
-                    "tasks that share a pod",
-                ),
-            ])
+            first([(
+                matches!(task.fuse, Some(Fuse::Pod | Fuse::Container)),
+                field("fuse"),
+                "tasks that share a pod",
+            )])
         })
     };
     fuse(spec.fuse, "spec.fuse")
