@@ -156,7 +156,7 @@ impl Git {
     fn credentials(&self) -> String {
         let mut sorted: Vec<_> = self.credentials.iter().collect();
         sorted.sort_by_key(|(url, ..)| has_path(url));
-        sorted.iter().map(|(.., with_password)| format!("{with_password}\n")).collect()
+        sorted.iter().flat_map(|(.., with_password)| [with_password.as_str(), "\n"]).collect()
     }
 }
 

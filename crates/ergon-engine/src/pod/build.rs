@@ -74,6 +74,7 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     let extra_env: Vec<EnvVar> =
         pod_template.env.iter().filter(|variable| !forbidden.contains(&variable.name)).cloned().collect();
     let hermetic = labels::is_hermetic(run);
+    let extra_env = if hermetic { merge::env(&[&extra_env, &[is_hermetic()]]) } else { extra_env };
     let merged = merge::steps(spec, wishes);
     let credentials_dir = names_credentials(input.group, &merged).then(|| paths::credentials(input.group));
     let mut steps = Vec::with_capacity(merged.len());
@@ -147,6 +148,11 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     template::apply(pod_template, &mut pod_spec);
     pod_spec.affinity = affinity::add(pod_spec.affinity, &claim_labels);
     Ok((Pod { metadata: metadata(input, claim_labels), spec: Some(pod_spec), status: None }, claims))
+}
+
+/// What tells a step that it has no network.
+fn is_hermetic() -> EnvVar {
+    EnvVar { name: "TEKTON_HERMETIC".to_owned(), value: Some("1".to_owned()), ..Default::default() }
 }
 
 /// Whether a step speaks of the folder for credentials, which is then there even if it is empty.

@@ -102,6 +102,7 @@ fn every_case_is_decided_as_it_says() {
             let mut run = TaskRun::new(Group::Tekton, "run");
             run.metadata.namespace = Some("default".to_owned());
             run.metadata.uid = Some("uid-run".to_owned());
+            run.metadata.annotations = serde_json::from_value(case["annotations"].clone()).unwrap();
             run.spec =
                 serde_json::from_value(case["run"].clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
             if case["run"]["taskSpec"].is_null() && case["run"]["taskRef"].is_null() {
