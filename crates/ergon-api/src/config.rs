@@ -103,6 +103,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
+
     use super::*;
     use crate::{Duration, WorkspaceBinding};
 
@@ -201,7 +203,8 @@ mod tests {
         assert_eq!(defaults.service_account, "tekton");
         assert_eq!(defaults.managed_by_label_value.as_deref(), Some("me"));
         assert_eq!(defaults.pod_template.as_ref().unwrap().node_selector["disk"], "ssd");
-        let binding = WorkspaceBinding { empty_dir: Some(Default::default()), ..Default::default() };
+        let binding =
+            WorkspaceBinding { empty_dir: Some(EmptyDirVolumeSource::default()), ..Default::default() };
         assert_eq!(defaults.task_run_workspace_binding, Some(binding));
         assert_eq!(defaults.max_matrix_combinations, 4);
         assert_eq!(defaults.forbidden_env, ["A", "B"]);

@@ -10,6 +10,9 @@ use crate::{
     TimeoutFields,
 };
 
+/// The annotation on runs and pods with the version of what made them.
+pub const RELEASE: &str = "pipeline.tekton.dev/release";
+
 /// Values of labels are limited to this.
 const LONGEST_LABEL: usize = 63;
 /// The label that says whose run this is.
@@ -89,6 +92,7 @@ impl SetDefaults for PipelineTask {
 impl SetDefaults for TaskRun {
     fn set_defaults(&mut self, group: Group, config: &Config) {
         managed_by(&mut self.metadata, group, config);
+        release(&mut self.metadata, group);
         let spec = &mut self.spec;
         if let Some(task_ref) = &mut spec.task_ref {
             resolver(task_ref.name.as_ref(), &mut task_ref.resolver, config);
@@ -109,6 +113,7 @@ impl SetDefaults for TaskRun {
 impl SetDefaults for PipelineRun {
     fn set_defaults(&mut self, group: Group, config: &Config) {
         managed_by(&mut self.metadata, group, config);
+        release(&mut self.metadata, group);
         let spec = &mut self.spec;
         if let Some(reference) = &mut spec.pipeline_ref {
             resolver(reference.name.as_ref(), &mut reference.resolver, config);
@@ -146,6 +151,14 @@ fn managed_by(metadata: &mut ObjectMeta, group: Group, config: &Config) {
         .get_or_insert_default()
         .entry(MANAGED_BY_LABEL.to_owned())
         .or_insert_with(|| managed_by_value(group, config).to_owned());
+}
+
+/// Tools read off Tekton's runs which version made them.
+fn release(metadata: &mut ObjectMeta, group: Group) {
+    if group == Group::Tekton {
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.entry(RELEASE.to_owned()).or_insert_with(|| env!("CARGO_PKG_VERSION").to_owned());
+    }
 }
 
 /// The value of [`MANAGED_BY_LABEL`] of runs.
@@ -219,7 +232,7 @@ mod tests {
             serde_json::to_value(&run).unwrap(),
             json!({
                 "apiVersion": "tekton.dev/v1", "kind": "TaskRun",
-                "metadata": {"name": "x", "labels": {
+                "metadata": {"name": "x", "annotations": {RELEASE: env!("CARGO_PKG_VERSION")}, "labels": {
                     "app.kubernetes.io/managed-by": "tekton-pipelines", "tekton.dev/task": "t"}},
                 "spec": {"taskRef": {"name": "t", "kind": "Task"}, "timeout": "1h0m0s", "serviceAccountName": "default"}
             })

@@ -22,7 +22,7 @@ use crate::failure::Result;
 pub async fn dispatch(cli: Cli, console: Console) -> Result {
     let cluster = &cli.cluster;
     match cli.command {
-        Command::Run(args) => run::run(args, console).await,
+        Command::Run(args) => Box::pin(run::run(args, console)).await,
         Command::Start(args) => start::start(args, cluster, console).await,
         Command::List(args) => list::list(args, cluster, console).await,
         Command::Describe(args) => describe::describe(args, cluster, console).await,

@@ -78,7 +78,13 @@ impl Resolutions {
     }
 
     /// What is known of a run's question; asks it where it is new. The run is reconciled again when the answer is there.
-    pub async fn ask(&self, key: &Key, owner: Option<&Key>, request: &Request, config: &Arc<Config>) -> Answer {
+    pub async fn ask(
+        &self,
+        key: &Key,
+        owner: Option<&Key>,
+        request: &Request,
+        config: &Arc<Config>,
+    ) -> Answer {
         let landed = {
             let mut state = lock(&self.inner.state);
             if let Some(answer) = state.known(key, request) {
@@ -108,11 +114,8 @@ impl Resolutions {
         request: &Request,
         config: &Arc<Config>,
     ) -> watch::Receiver<bool> {
-        let flight = Flight {
-            namespace: key.name.namespace.clone(),
-            group: key.group,
-            request: request.clone(),
-        };
+        let flight =
+            Flight { namespace: key.name.namespace.clone(), group: key.group, request: request.clone() };
         if let Some(waiting) = state.flights.get_mut(&flight) {
             waiting.keys.insert(key.clone());
             return waiting.landed.clone();
@@ -153,12 +156,12 @@ impl Inner {
             Ok(fetched) => read(fetched, config),
             Err(error) => {
                 info!(resolver = request.resolver, namespace, %error, "has no answer");
-                Answer::Failed(self.failure(&error, request, key))
+                Answer::Failed(Self::failure(&error, request, key))
             }
         }
     }
 
-    fn failure(&self, error: &ResolveError, request: &Request, key: &Key) -> Failure {
+    fn failure(error: &ResolveError, request: &Request, key: &Key) -> Failure {
         let name = request.name(&key.name.namespace, &key.name.name);
         let asked = format!("{}/{name}", key.name.namespace);
         Failure::NotFetched(error.told(&request.resolver, &asked))

@@ -13,9 +13,6 @@ const LONGEST_LABEL: usize = 63;
 /// The annotation on a task run whose failure its pipeline ignores.
 pub const ON_ERROR: &str = "pipeline.tekton.dev/pipeline-task-on-error";
 
-/// The annotation on a pod with the version of what made it.
-pub const RELEASE: &str = "pipeline.tekton.dev/release";
-
 /// Whether the run's steps must not have a network.
 pub fn is_hermetic(run: &TaskRun) -> bool {
     let annotations = run.metadata.annotations.as_ref();

@@ -36,10 +36,14 @@ pub(crate) fn is_immutable(request: &Request) -> bool {
 pub(crate) async fn resolve<W: World>(asking: &Asking<'_, W>) -> Result<Fetched, ResolveError> {
     let invalid = |message: String| ResolveError::Invalid(message);
     let (texts, settings) = (&asking.texts, asking.settings);
-    let required = |name: &str| given(texts, name).ok_or_else(|| invalid(format!("parameter {name:?} required")));
-    let account = given(texts, "serviceAccount").or(given(settings, "default-service-account")).ok_or_else(
-        || invalid("default Service Account was not set during installation of the bundle resolver".to_owned()),
-    )?;
+    let required =
+        |name: &str| given(texts, name).ok_or_else(|| invalid(format!("parameter {name:?} required")));
+    let account =
+        given(texts, "serviceAccount").or(given(settings, "default-service-account")).ok_or_else(|| {
+            invalid(
+                "default Service Account was not set during installation of the bundle resolver".to_owned(),
+            )
+        })?;
     let bundle = required("bundle")?;
     let image: Reference =
         bundle.parse().map_err(|error| invalid(format!("invalid bundle reference: {error}")))?;
@@ -62,8 +66,7 @@ pub(crate) async fn resolve<W: World>(asking: &Asking<'_, W>) -> Result<Fetched,
     let OciManifest::Image(manifest) = manifest else {
         return Err(failed(format!("invalid tekton bundle {bundle}, error: it is an index of images")));
     };
-    check(&manifest.layers)
-        .map_err(|why| failed(format!("invalid tekton bundle {bundle}, error: {why}")))?;
+    check(&manifest.layers).map_err(|why| failed(format!("invalid tekton bundle {bundle}, error: {why}")))?;
     let wanted = manifest.layers.iter().find(|layer| {
         annotation(layer, NAME) == Some(name)
             && annotation(layer, KIND).is_some_and(|found| found.eq_ignore_ascii_case(kind))
@@ -84,12 +87,16 @@ pub(crate) async fn resolve<W: World>(asking: &Asking<'_, W>) -> Result<Fetched,
         .map_err(|error| failed(format!("failed to read image layer: {error}")))?;
     // The digest in the manifest is what binds the layer to the bundle.
     if layer.digest.strip_prefix("sha256:").is_some_and(|expected| expected != sha256(&blob)) {
-        return Err(failed("failed to read image layer: its digest is not the one in the manifest".to_owned()));
+        return Err(failed(
+            "failed to read image layer: its digest is not the one in the manifest".to_owned(),
+        ));
     }
     let data = object(&blob).map_err(|why| failed(format!("failed to read image layer: {why}")))?;
     let annotations = [KIND, NAME, API_VERSION]
         .into_iter()
-        .map(|key| (format!("resolution.tekton.dev/{key}"), annotation(layer, key).unwrap_or_default().to_owned()))
+        .map(|key| {
+            (format!("resolution.tekton.dev/{key}"), annotation(layer, key).unwrap_or_default().to_owned())
+        })
         .collect();
     let (algorithm, hash) = digest.split_once(':').unwrap_or(("sha256", &digest));
     let source = RefSource {
@@ -106,7 +113,11 @@ fn annotation<'a>(layer: &'a OciDescriptor, key: &str) -> Option<&'a str> {
 
 fn told(layers: &[OciDescriptor]) -> String {
     let one = |layer: &OciDescriptor| {
-        format!("{} `{}`", annotation(layer, KIND).unwrap_or_default(), annotation(layer, NAME).unwrap_or_default())
+        format!(
+            "{} `{}`",
+            annotation(layer, KIND).unwrap_or_default(),
+            annotation(layer, NAME).unwrap_or_default()
+        )
     };
     layers.iter().map(one).collect::<Vec<_>>().join(", ")
 }
@@ -137,7 +148,10 @@ fn object(blob: &[u8]) -> Result<Vec<u8>, String> {
     let most = u64::try_from(MOST_BYTES).unwrap_or(u64::MAX);
     let plain = if blob.starts_with(&[0x1f, 0x8b]) {
         let mut plain = Vec::new();
-        MultiGzDecoder::new(blob).take(most + 1).read_to_end(&mut plain).map_err(|error| error.to_string())?;
+        MultiGzDecoder::new(blob)
+            .take(most + 1)
+            .read_to_end(&mut plain)
+            .map_err(|error| error.to_string())?;
         if plain.len() > MOST_BYTES {
             return Err(format!("it has more than {MOST_BYTES} bytes when unpacked"));
         }
@@ -213,7 +227,10 @@ mod tests {
     #[test]
     fn names_of_images_in_provenance() {
         for (image, expected) in [
-            ("ghcr.io/x/y@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "ghcr.io/x/y"),
+            (
+                "ghcr.io/x/y@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+                "ghcr.io/x/y",
+            ),
             ("busybox:1", "index.docker.io/library/busybox"),
         ] {
             assert_eq!(context(&image.parse().unwrap()), expected);

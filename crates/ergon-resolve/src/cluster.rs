@@ -56,10 +56,9 @@ fn wanted<'a>(texts: &'a Texts, settings: &'a Texts) -> Result<Wanted<'a>, Resol
     let default = settings.get("default-namespace").map(String::as_str);
     let namespace = need("namespace", given(texts, "namespace").or(default));
     let kind = match word {
-        "task" => Kind::Task,
+        "task" | "" => Kind::Task,
         "pipeline" => Kind::Pipeline,
         "stepaction" => Kind::StepAction,
-        "" => Kind::Task,
         other => {
             return Err(ResolveError::Invalid(format!("unknown or unsupported resource kind '{other}'")));
         }

@@ -73,11 +73,7 @@ pub(crate) async fn resolve<W: World>(
     Ok(Fetched { data: file.data, source, annotations })
 }
 
-async fn clone<W: World>(
-    asking: &Asking<'_, W>,
-    url: &str,
-    wanted: &Wanted,
-) -> Result<File, ResolveError> {
+async fn clone<W: World>(asking: &Asking<'_, W>, url: &str, wanted: &Wanted) -> Result<File, ResolveError> {
     let token = match given(&asking.texts, "gitToken") {
         None => None,
         Some(secret) => {
@@ -192,10 +188,7 @@ mod tests {
             (&[][..], "missing required git resolver params: pathInRepo"),
             (&[("url", "https://x"), ("repo", "r")], "cannot specify both 'url' and 'repo'"),
             (&[("repo", "r"), ("pathInRepo", "p")], "'org' is required when 'repo' is specified"),
-            (
-                &[("pathInRepo", "p"), ("revision", "-x")],
-                "invalid revision \"-x\": must not begin with '-'",
-            ),
+            (&[("pathInRepo", "p"), ("revision", "-x")], "invalid revision \"-x\": must not begin with '-'"),
             (
                 &[("pathInRepo", "../../etc/passwd")],
                 "invalid path \"../../etc/passwd\": must not contain '..' components",

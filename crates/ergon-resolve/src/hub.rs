@@ -62,11 +62,11 @@ pub(crate) async fn resolve<W: World>(asking: &Asking<'_, W>) -> Result<Fetched,
             Err(error) => errors.push(error),
         }
     }
-    Err(all("failed to fetch resource from any configured hub URL", errors))
+    Err(all("failed to fetch resource from any configured hub URL", &errors))
 }
 
-fn all(what: &str, errors: Vec<String>) -> ResolveError {
-    match errors.as_slice() {
+fn all(what: &str, errors: &[String]) -> ResolveError {
+    match errors {
         [one] => ResolveError::Failed(one.clone()),
         _ => ResolveError::Failed(format!("{what}: {}", errors.join("\n"))),
     }
@@ -127,7 +127,7 @@ async fn newest<W: World>(
             }
         }
     }
-    Err(all("failed to resolve version constraint from any configured hub URL", errors))
+    Err(all("failed to resolve version constraint from any configured hub URL", &errors))
 }
 
 /// All versions of the package but those that are previews.
@@ -214,7 +214,8 @@ fn wanted<'a>(texts: &'a Texts, settings: &'a Texts) -> Result<Wanted<'a>, Resol
             "failed to populate default params: failed to resolve catalog name with kind: {kind}"
         ))
     })?;
-    let missing: Vec<&str> = ["name", "version"].into_iter().filter(|name| !texts.contains_key(*name)).collect();
+    let missing: Vec<&str> =
+        ["name", "version"].into_iter().filter(|name| !texts.contains_key(*name)).collect();
     let (Some(name), Some(version)) = (texts.get("name"), texts.get("version")) else {
         return Err(invalid(format!("missing required hub resolver params: {}", missing.join(", "))));
     };

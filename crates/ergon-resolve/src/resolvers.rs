@@ -91,7 +91,9 @@ impl Resolvers {
             "hub" => ("hubresolver-config", hub::DEFAULTS),
             other => {
                 let known = NAMES.join(", ");
-                return Err(ResolveError::Invalid(format!("there is no resolver `{other}` (there are {known})")));
+                return Err(ResolveError::Invalid(format!(
+                    "there is no resolver `{other}` (there are {known})"
+                )));
             }
         };
         let flag = format!("enable-{resolver}-resolver");
@@ -112,7 +114,7 @@ impl Resolvers {
         if cacheable && let Some(known) = self.cache.get(world.namespace(), request) {
             return Ok(known);
         }
-        let longest = self.longest(resolver, &settings, request)?;
+        let longest = Self::longest(resolver, &settings, request)?;
         self.web.trust(&world.authorities().await);
         let asking = Asking { web: &self.web, world, request, texts: texts(request), settings: &settings };
         let fetching = async {
@@ -135,7 +137,6 @@ impl Resolvers {
     }
 
     fn longest(
-        &self,
         resolver: &str,
         settings: &params::Texts,
         request: &Request,
@@ -146,8 +147,9 @@ impl Resolvers {
         };
         match settings.get(&key).filter(|text| !text.is_empty()) {
             None => Ok(LONGEST),
-            Some(text) => span(text)
-                .ok_or_else(|| ResolveError::Failed(format!("error parsing timeout value {text}: no duration"))),
+            Some(text) => span(text).ok_or_else(|| {
+                ResolveError::Failed(format!("error parsing timeout value {text}: no duration"))
+            }),
         }
     }
 }

@@ -88,8 +88,9 @@ impl Web {
         for (name, value) in headers {
             let name: HeaderName =
                 name.parse().map_err(|_| WebError::Request(format!("{name} is no header")))?;
-            let mut value = HeaderValue::from_str(value)
-                .map_err(|_| WebError::Request(format!("the value of header {name} has forbidden characters")))?;
+            let mut value = HeaderValue::from_str(value).map_err(|_| {
+                WebError::Request(format!("the value of header {name} has forbidden characters"))
+            })?;
             value.set_sensitive(name == reqwest::header::AUTHORIZATION);
             map.insert(name, value);
         }

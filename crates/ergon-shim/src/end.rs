@@ -88,7 +88,7 @@ fn explain(record: &ExitRecord) {
         Exit::TimedOut => say(&format_args!("ergon: the step's time was up")),
         Exit::Cancelled => say(&format_args!("ergon: the step was cancelled")),
         Exit::WhenFalse => {
-            say(&format_args!("ergon: the step was skipped: a condition of its `when` does not hold"))
+            say(&format_args!("ergon: the step was skipped: a condition of its `when` does not hold"));
         }
         Exit::Exited { .. } | Exit::Signaled { .. } | Exit::Skipped => {}
     }
@@ -133,7 +133,7 @@ mod tests {
             (Exit::Exited { code: 0 }, true, OnError::StopAndFail, 1),
             (Exit::Exited { code: 3 }, true, OnError::Continue, 3),
             (Exit::Signaled { signal: 9 }, false, OnError::Continue, 137),
-            (Exit::TimedOut, false, OnError::Continue, 124),
+            (Exit::TimedOut, false, OnError::Continue, 1),
             (Exit::Cancelled, false, OnError::StopAndFail, 143),
             (Exit::Skipped, false, OnError::StopAndFail, 1),
             (Exit::WhenFalse, false, OnError::StopAndFail, 0),

@@ -36,14 +36,13 @@ impl Exit {
     }
 
     /// The exit code that the shim itself ends with, and that users see on the container: the command's own, or as
-    /// a shell has it (128 + signal, 126/127 where it was not started), 124 for a timeout as timeout(1) has it.
+    /// a shell has it (128 + signal, 126/127 where it was not started), 1 for a timeout as Tekton has it.
     pub fn code(&self) -> i32 {
         match self {
             Self::Exited { code } => *code,
             Self::Signaled { signal } => 128 + signal,
-            Self::TimedOut => 124,
             Self::WhenFalse => 0,
-            Self::Skipped => 1,
+            Self::TimedOut | Self::Skipped => 1,
             Self::NotStarted { .. } => 127,
             Self::Cancelled | Self::Interrupted { .. } => 143,
         }

@@ -79,7 +79,7 @@ fn validation() {
             if dump.is_some() {
                 let line = json!({"file": file.file_name().unwrap().to_string_lossy(), "case": case["case"],
                     "object": object(&case), "found": found});
-                lines.push_str(&format!("{line}\n"));
+                lines.extend([line.to_string(), "\n".to_owned()]);
             } else if found.len() != wanted.len()
                 || found.iter().zip(&wanted).any(|(found, wanted)| !found.starts_with(wanted))
             {

@@ -85,7 +85,7 @@ pub async fn run(args: RunArgs, console: Console) -> Result {
     let (stop, stopped) = watch::channel(Stop::No);
     let home = home()?;
     let options = RunOptions { documents, name, params, workspaces, home, keep: args.keep, stop: stopped };
-    carry_out(options, &stop, args.output, console).await
+    Box::pin(carry_out(options, &stop, args.output, console)).await
 }
 
 /// Where images and runs are kept.

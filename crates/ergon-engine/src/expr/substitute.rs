@@ -77,7 +77,9 @@ pub fn expand_json(value: &mut Value, scope: &Scope) {
             for (name, field) in fields {
                 match field {
                     Value::Array(params) if name == "params" && params.iter().all(Value::is_object) => {
-                        params.iter_mut().for_each(|param| expand_param(param, scope));
+                        for param in params.iter_mut() {
+                            expand_param(param, scope);
+                        }
                     }
                     field => expand_json(field, scope),
                 }

@@ -224,7 +224,7 @@ fn annotations(input: &PodInput<'_>) -> BTreeMap<String, String> {
     let mut annotations = labels::without_client_annotations(own);
     annotations.remove(MANAGED_BY_LABEL);
     if input.group == Group::Tekton {
-        annotations.insert(labels::RELEASE.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        annotations.insert(ergon_api::defaults::RELEASE.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     }
     annotations
 }

@@ -69,12 +69,12 @@ impl Request {
         let mut text = format!("resolver type {}\n", self.resolver);
         for param in &self.params {
             match (param.name.as_str(), &param.value) {
-                ("name", ParamValue::String(name)) => text.push_str(&format!("name = {name}\n")),
+                ("name", ParamValue::String(name)) => text.extend(["name = ", name, "\n"]),
                 ("name", value) => {
-                    text.push_str(&format!("name = {}\n", serde_json::to_string(value).unwrap_or_default()));
+                    text.extend(["name = ", &serde_json::to_string(value).unwrap_or_default(), "\n"]);
                 }
                 ("url", _) => {
-                    text.push_str(&format!("url = {}\n", self.text("url").unwrap_or_default()));
+                    text.extend(["url = ", self.text("url").unwrap_or_default(), "\n"]);
                 }
                 _ => {}
             }

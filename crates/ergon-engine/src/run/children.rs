@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use ergon_api::{
     ChildStatusReference, Config, CustomRun, CustomRunSpec, Duration, EmbeddedCustomRun, Group,
-    MATRIX_LEG_LABEL, Param, ParamValue, PipelineRun, PipelineRunSpec, PipelineTask, PipelineTaskRunSpec,
-    PodTemplate, SetDefaults, TaskRef, TaskRun, TaskRunSpec, TimeoutFields, WhenExpression, WorkspaceBinding,
-    reasons::pipeline_run as reasons,
+    MATRIX_LEG_LABEL, ObjectLabels, Param, ParamValue, PipelineRun, PipelineRunSpec, PipelineTask,
+    PipelineTaskRunSpec, PodTemplate, SetDefaults, TaskRef, TaskRun, TaskRunSpec, TimeoutFields,
+    WhenExpression, WorkspaceBinding, reasons::pipeline_run as reasons,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_core::Resource as _;
@@ -136,7 +136,7 @@ impl Making<'_> {
             custom_spec: task.task_spec.as_ref().map(|spec| EmbeddedCustomRun {
                 api_version: spec.api_version.clone(),
                 kind: spec.kind.clone(),
-                metadata: Some(spec.metadata.clone()).filter(|metadata| *metadata != Default::default()),
+                metadata: Some(spec.metadata.clone()).filter(|metadata| *metadata != ObjectLabels::default()),
                 spec: spec.spec.clone(),
             }),
             params,

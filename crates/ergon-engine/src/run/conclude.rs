@@ -65,7 +65,10 @@ impl Progress<'_> {
             (Some(PipelineRunSpecStatus::StoppedRunFinally), _) => reasons::STOPPED_RUNNING_FINALLY,
             (_, Some(Skip::TasksTimeout)) if running_finally => reasons::TIMEOUT_RUNNING_FINALLY,
             _ if counts.cancelled > 0 || counts.failed > 0 && finally_done => reasons::STOPPING,
-            _ if self.states.values().all(|state| !state.is_started()) && status.conditions.is_empty() => {
+            _ if self.started.is_empty()
+                && self.states.values().all(|state| !state.is_started())
+                && status.conditions.is_empty() =>
+            {
                 reasons::STARTED
             }
             _ => reasons::RUNNING,

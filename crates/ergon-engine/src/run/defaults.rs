@@ -66,7 +66,7 @@ fn settle(
     };
     let mut scope = Scope::default();
     for needed in used(&value) {
-        if needed != name && open.contains(&needed) || needed == name {
+        if needed == name || open.contains(&needed) {
             settle(&needed, given, open, chain, values)?;
         }
         let Some(known) = values.get(&needed) else {

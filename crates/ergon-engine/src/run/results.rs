@@ -176,19 +176,16 @@ pub(super) fn of_run(
                 _ => continue,
             };
             let state = states.get(task);
-            match state.and_then(|state| state.result(result)) {
-                Some(value) => {
-                    scope.set(&[root, task, "results", result], value);
-                    if scope.get(&reference).is_none() {
-                        broken.insert(declared.name.clone());
-                        complete = false;
-                    }
-                }
-                None => {
+            if let Some(value) = state.and_then(|state| state.result(result)) {
+                scope.set(&[root, task, "results", result], value);
+                if scope.get(&reference).is_none() {
+                    broken.insert(declared.name.clone());
                     complete = false;
-                    if state.is_some_and(super::state::TaskState::is_succeeded) {
-                        broken.insert(declared.name.clone());
-                    }
+                }
+            } else {
+                complete = false;
+                if state.is_some_and(super::state::TaskState::is_succeeded) {
+                    broken.insert(declared.name.clone());
                 }
             }
         }

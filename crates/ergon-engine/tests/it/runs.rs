@@ -58,7 +58,7 @@ impl Object {
     }
 
     /// Gives it a status as its controller would.
-    fn end(&mut self, condition: Condition, results: &Value, artifacts: &Value, now: Timestamp) {
+    fn end(&mut self, condition: &Condition, results: &Value, artifacts: &Value, now: Timestamp) {
         let status = json!({"results": results, "conditions": [condition]});
         match self {
             Self::Task(run) => {
@@ -248,7 +248,7 @@ impl World {
             .map(|(name, value)| json!({"name": name, "value": value}))
             .collect();
         object.end(
-            Condition::succeeded(status, reason, reason),
+            &Condition::succeeded(status, reason, reason),
             &json!(results),
             &outcome["artifacts"],
             self.now,

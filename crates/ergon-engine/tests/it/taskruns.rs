@@ -140,7 +140,7 @@ fn every_case_is_decided_as_it_says() {
                 };
                 let outcome = reconcile(&observed, now);
                 let Outcome::Needs(needs) = &outcome else { break outcome };
-                if !needs.iter().all(|need| look_up(&case, need, &mut library)) {
+                if !needs.iter().all(|need| look_up(case, need, &mut library)) {
                     break outcome;
                 }
             };

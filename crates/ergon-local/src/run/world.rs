@@ -281,7 +281,6 @@ impl World {
                     self.custom_runs.entry(run.name().to_owned()).or_insert(*run);
                 }
                 // It has ended: nobody carries it out here.
-                Action::StopCustomRun { .. } => {}
                 Action::StopPipelineRun { name, status, .. } => {
                     if let Some(run) = self.parts.get_mut(&name) {
                         pass.changed = true;
@@ -316,7 +315,7 @@ impl World {
                     }
                 }
                 // Metadata was added before; what events say is told from the statuses.
-                Action::AddMetadata { .. } | Action::Emit(_) => {}
+                Action::AddMetadata { .. } | Action::StopCustomRun { .. } | Action::Emit(_) => {}
             }
         }
     }
@@ -369,7 +368,7 @@ mod tests {
 
     use super::*;
 
-    fn settled(spec: serde_json::Value) -> World {
+    fn settled(spec: &serde_json::Value) -> World {
         let mut world = World::new(Group::Tekton, Files::default(), PathBuf::new());
         let mut run = PipelineRun::new(Group::Tekton, "run");
         run.spec = serde_json::from_value(json!({"pipelineSpec": spec})).unwrap();
@@ -393,7 +392,7 @@ mod tests {
     fn a_pipeline_in_a_pipeline_runs_here_too() {
         let inner =
             json!({"tasks": [{"name": "t", "taskSpec": {"steps": [{"image": "i", "command": ["true"]}]}}]});
-        let mut world = settled(json!({"tasks": [{"name": "inner", "pipelineSpec": inner}]}));
+        let mut world = settled(&json!({"tasks": [{"name": "inner", "pipelineSpec": inner}]}));
         assert_eq!(world.parts.keys().collect::<Vec<_>>(), ["run-inner"]);
         assert_eq!(world.task_runs.keys().collect::<Vec<_>>(), ["run-inner-t"]);
         assert_eq!(world.pods.keys().collect::<Vec<_>>(), ["run-inner-t-pod"]);
@@ -407,8 +406,9 @@ mod tests {
 
     #[test]
     fn a_custom_task_is_refused_by_name() {
-        let world =
-            settled(json!({"tasks": [{"name": "c", "taskRef": {"apiVersion": "x.dev/v1", "kind": "Wait"}}]}));
+        let world = settled(
+            &json!({"tasks": [{"name": "c", "taskRef": {"apiVersion": "x.dev/v1", "kind": "Wait"}}]}),
+        );
         assert!(world.is_done());
         let status = world.custom_runs["run-c"].status.as_ref().unwrap();
         assert_eq!(

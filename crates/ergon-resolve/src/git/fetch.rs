@@ -11,7 +11,9 @@ use crate::web::WebError;
 pub(super) enum GitError {
     #[error("error resolving repository: clone error: authentication required")]
     Unauthorized,
-    #[error("error resolving repository: git clone error: fatal: repository '{0}' not found: exit status 128")]
+    #[error(
+        "error resolving repository: git clone error: fatal: repository '{0}' not found: exit status 128"
+    )]
     NotFound(String),
     #[error("error resolving repository: the server answered {0}")]
     Refused(String),
@@ -58,12 +60,11 @@ pub(super) async fn file(
         revision.to_ascii_lowercase()
     } else {
         let listed;
-        let references = match &server.old {
-            Some(references) => references,
-            None => {
-                listed = list(&transport.ask(list_request(revision, server.format)).await?)?;
-                &listed
-            }
+        let references = if let Some(references) = &server.old {
+            references
+        } else {
+            listed = list(&transport.ask(list_request(revision, server.format)).await?)?;
+            &listed
         };
         choose(references, revision).ok_or_else(|| GitError::NoRevision(revision.to_owned()))?.to_owned()
     };

@@ -114,29 +114,26 @@ impl Api {
                 ));
             }
         };
-        let token = match given(texts, "token") {
-            Some(secret) => {
-                let key = given(texts, "tokenKey").unwrap_or("token");
-                token(asking.world, asking.world.namespace(), secret, key).await?
+        let token = if let Some(secret) = given(texts, "token") {
+            let key = given(texts, "tokenKey").unwrap_or("token");
+            token(asking.world, asking.world.namespace(), secret, key).await?
+        } else {
+            if let Some(own) = own_server
+                && Some(own) != settings.get("server-url")
+            {
+                return Err(ResolveError::Failed(format!(
+                    "custom serverURL {own:?} requires a token parameter; the system token cannot be sent to a non-default server URL"
+                )));
             }
-            None => {
-                if let Some(own) = own_server
-                    && Some(own) != settings.get("server-url")
-                {
-                    return Err(ResolveError::Failed(format!(
-                        "custom serverURL {own:?} requires a token parameter; the system token cannot be sent to a non-default server URL"
-                    )));
-                }
-                let missing = |name: &str| {
-                    ResolveError::Failed(format!(
-                        "cannot get API token, required when specifying 'repo' param, '{name}' not specified in config"
-                    ))
-                };
-                let of = |name: &str| settings.get(name).ok_or_else(|| missing(name));
-                let (secret, key) = (of("api-token-secret-name")?, of("api-token-secret-key")?);
-                let namespace = settings.get("api-token-secret-namespace").unwrap_or("default");
-                token(asking.world, namespace, secret, key).await?
-            }
+            let missing = |name: &str| {
+                ResolveError::Failed(format!(
+                    "cannot get API token, required when specifying 'repo' param, '{name}' not specified in config"
+                ))
+            };
+            let of = |name: &str| settings.get(name).ok_or_else(|| missing(name));
+            let (secret, key) = (of("api-token-secret-name")?, of("api-token-secret-key")?);
+            let namespace = settings.get("api-token-secret-namespace").unwrap_or("default");
+            token(asking.world, namespace, secret, key).await?
         };
         let header = match service {
             Service::GitHub => ("authorization", format!("Bearer {token}")),
@@ -155,11 +152,8 @@ impl Api {
         let failed = |why: String| ResolveError::Failed(format!("{what}: {why}"));
         let headers = [("accept", "application/json"), (self.header.0, self.header.1.as_str())];
         // The file's content is a third longer as text, and a commit's page lists all files that it changed.
-        let page = asking
-            .web
-            .get(url, &headers, 8 * MOST_BYTES)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let page =
+            asking.web.get(url, &headers, 8 * MOST_BYTES).await.map_err(|error| failed(error.to_string()))?;
         match page.status.as_u16() {
             200 => serde_json::from_slice(&page.body).map_err(|error| failed(error.to_string())),
             404 => Err(failed("Not Found".to_owned())),

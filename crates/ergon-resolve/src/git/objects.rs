@@ -120,7 +120,8 @@ impl Objects {
     /// The file's content, or what must be fetched to find it.
     pub fn find(&self, commit: &str, path: &str) -> Result<Way, GitError> {
         let failed = |why| GitError::File { path: path.to_owned(), why };
-        let commit = self.of_kind(Kind::Commit, commit).ok_or(GitError::Pack("the commit is not among it"))?;
+        let commit =
+            self.of_kind(Kind::Commit, commit).ok_or(GitError::Pack("the commit is not among it"))?;
         let root = field(commit, "tree").ok_or(GitError::Pack("the commit has no tree"))?;
         let mut links = 0;
         let mut parts: Vec<String> = parts(path);

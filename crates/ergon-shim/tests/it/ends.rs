@@ -54,7 +54,7 @@ fn a_timeout_ends_even_what_ignores_it() {
     let child = talk.line();
     let ended = talk.finish();
     assert_eq!(ended.exit(), &Exit::TimedOut);
-    assert_eq!(ended.code, Some(124));
+    assert_eq!(ended.code, Some(1));
     assert_eq!(ended.stderr, "ergon: the step's time was up\n");
     assert!(is_gone(&child));
 }
@@ -70,7 +70,7 @@ fn a_command_that_ends_in_time_did_not_time_out() {
 fn the_agent_stops_a_step_with_its_reason() {
     for (reason, exit, code) in [
         (StopReason::Cancelled, Exit::Cancelled, 143),
-        (StopReason::TimedOut, Exit::TimedOut, 124),
+        (StopReason::TimedOut, Exit::TimedOut, 1),
         (
             StopReason::Interrupted,
             Exit::Interrupted { message: "the agent of its pod was told to end".to_owned() },

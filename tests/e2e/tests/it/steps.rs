@@ -66,7 +66,7 @@ const CASES: &[Case] = &[
 ",
         reason: "StepFailed",
         message: "\"step-slow\" exited because the step exceeded the specified timeout limit of 1s",
-        steps: &[("TimeoutExceeded", 124), ("Skipped", 1)],
+        steps: &[("TimeoutExceeded", 1), ("Skipped", 1)],
         log: "begun",
     },
     Case {
@@ -82,7 +82,7 @@ const CASES: &[Case] = &[
 ",
         reason: "StepFailed",
         message: "timeout limit of 1s",
-        steps: &[("TimeoutExceeded", 124)],
+        steps: &[("TimeoutExceeded", 1)],
         log: "no",
     },
     Case {
