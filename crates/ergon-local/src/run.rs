@@ -8,6 +8,7 @@ mod environment;
 mod inputs;
 mod pod;
 mod program;
+mod remote;
 mod sidecar;
 mod tell;
 mod volumes;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ergon_api::{Document, Param};
 use ergon_engine::Need;
+use ergon_resolve::Resolvers;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
@@ -112,6 +114,7 @@ pub async fn run(options: RunOptions, events: mpsc::UnboundedSender<Event>) -> R
     let mut shell = Shell {
         teller: Teller::new(events.clone(), begun),
         world,
+        resolvers: Resolvers::new(true),
         setting,
         pods: BTreeMap::new(),
         findings,
@@ -151,6 +154,7 @@ impl Folders {
 
 struct Shell {
     world: World,
+    resolvers: Resolvers,
     setting: Setting,
     teller: Teller,
     pods: BTreeMap<String, PodRun>,
@@ -205,6 +209,10 @@ impl Shell {
                     Err(error) => Err(error.to_string()),
                 };
                 self.world.library.images.insert(image, config);
+            }
+            Effect::LookUp(Need::Remote(request)) => {
+                let answer = remote::fetch(&self.resolvers, &self.world, &request).await;
+                self.world.library.remote.insert(request, answer);
             }
             Effect::LookUp(need) => self.world.nothing_found(&need),
             Effect::StartPod(pod) => {

@@ -8,7 +8,6 @@ use ergon_api::{
     PipelineRunSpecStatus, TaskRun, TaskRunSpecStatus, reasons,
 };
 use ergon_engine::pod::{Account, Platform};
-use ergon_engine::remote::{Answer, Failure};
 use ergon_engine::task::PodSeen;
 use ergon_engine::{Action, Library, Need, Outcome, run, task};
 use ergon_wire::PodReport;
@@ -167,17 +166,12 @@ impl World {
             Need::StepAction(name) => {
                 self.library.step_actions.entry(name.clone()).or_insert(None);
             }
-            Need::Remote(request) => {
-                let why = format!("there is no resolver `{}` in a local run", request.resolver);
-                let answer = Answer::Failed(Failure::NotFetched(why));
-                self.library.remote.entry(request.clone()).or_insert(answer);
-            }
             // A laptop has no service accounts but those in the files.
             Need::Account(name) => {
                 self.library.accounts.entry(name.clone()).or_insert_with(|| Some(Account::default()));
             }
             Need::LimitRanges => self.library.limit_ranges = Some(Vec::new()),
-            Need::Image { .. } | Need::Pod(_) => {}
+            Need::Image { .. } | Need::Remote(_) | Need::Pod(_) => {}
         }
     }
 
