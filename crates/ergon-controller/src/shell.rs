@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod against_a_fake;
 mod hold;
+mod late;
 mod lookup;
 mod metadata;
 mod perform;
@@ -159,6 +160,7 @@ pub struct Shell {
     pub cloud_events: CloudEvents,
     pub metrics: Arc<Metrics>,
     held: hold::Held,
+    late: late::Late,
     platform: Mutex<Arc<Platform>>,
     pub settings: Arc<Settings>,
     beside_tekton: AtomicBool,
@@ -179,6 +181,7 @@ impl Shell {
             cloud_events: CloudEvents::default(),
             metrics,
             held: hold::Held::default(),
+            late: late::Late::default(),
             platform: Mutex::new(Arc::new(platform)),
             settings: Arc::default(),
             beside_tekton: AtomicBool::new(false),

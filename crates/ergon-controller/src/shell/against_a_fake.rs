@@ -343,3 +343,34 @@ async fn a_message_that_stays_is_written_in_its_last_form() {
     shell.reconcile(&key()).await;
     assert!(fake.writes().is_empty() && shell.held.len() == 0);
 }
+
+#[tokio::test]
+async fn images_that_the_node_names_after_the_end_follow() {
+    let (fake, shell) = world(&embedded());
+    shell.reconcile(&key()).await;
+    let uid = fake.get(POD).expect("the pod")["metadata"]["uid"].as_str().expect("a UID").to_owned();
+    pod_is(&fake, &shell, json!({"phase": "Pending"}));
+    let record = json!({"exit": {"kind": "exited", "code": 0}, "startedAt": 1_000, "finishedAt": 2_000});
+    let report = json!({"sequence": 1, "done": true,
+        "steps": [{"container": "step-a", "state": {"state": "ended", "record": record}}]});
+    shell.reports.keep(&uid, serde_json::from_value(report).expect("a report"), 100);
+    shell.reconcile(&key()).await;
+    let ended = fake.get(RUN).expect("the run")["status"].clone();
+    assert_eq!((condition(&fake, RUN).0.as_str(), shell.late.len()), ("True", 1));
+    assert!(ended["steps"][0]["imageID"].is_null(), "{ended}");
+
+    fake.writes();
+    shell.reconcile(&key()).await;
+    assert!(fake.writes().is_empty(), "nothing is new");
+    let mut over = container(&json!({"terminated": {"exitCode": 0}}));
+    over["imageID"] = json!("sha256:1");
+    pod_is(&fake, &shell, json!({"phase": "Succeeded", "containerStatuses": [over]}));
+    shell.reconcile(&key()).await;
+    let mut expected = ended;
+    expected["steps"][0]["imageID"] = json!("sha256:1");
+    assert_eq!(fake.get(RUN).expect("the run")["status"], expected);
+    assert_eq!(shell.late.len(), 0);
+    fake.writes();
+    shell.reconcile(&key()).await;
+    assert!(fake.writes().is_empty(), "once");
+}

@@ -38,6 +38,9 @@ impl Shell {
         if run.is_done() {
             if let Some(pod) = &cached {
                 self.reports.forget(&pod.uid().unwrap_or_default());
+                if is_owned(pod.as_ref(), run.uid()) {
+                    self.complete(key, &run, pod).await?;
+                }
             }
             return Ok(None);
         }
@@ -122,6 +125,16 @@ impl Shell {
         }))
     }
 
+    /// Writes what the node has said only now of a run that has ended.
+    async fn complete(&self, key: &Key, run: &TaskRun, pod: &Pod) -> Result<(), Error> {
+        if let Some((old, new)) = self.late.completed(run.uid(), pod) {
+            let cache = &self.runs(key.group).task_runs;
+            self.write_status(key, cache, run, Some(&old), &new).await?;
+            self.late.forget(run.uid());
+        }
+        Ok(())
+    }
+
     /// Writes the status, or gives the time until which that can wait.
     pub(super) async fn write_task_run(
         &self,
@@ -142,6 +155,7 @@ impl Shell {
         if !written.is_done() {
             return Ok(None);
         }
+        self.late.keep(written.uid(), status);
         let pod = Name::new(key.name.namespace.clone(), task::pod_name(&written));
         if let Some(pod) = self.pods.get(&pod) {
             self.reports.forget(&pod.uid().unwrap_or_default());

@@ -114,6 +114,23 @@ fn step_artifacts(view: &StepView) -> Option<Artifacts> {
     artifacts::read(record.step_artifacts.as_deref()?)
 }
 
+/// Whether the node has not said which image a step ran: the agent's report can be sooner.
+pub fn lacks_images(status: &TaskRunStatus) -> bool {
+    status.steps.iter().any(|step| step.terminated.is_some() && step.image_id.is_none())
+}
+
+/// The same with the images that the node has named since; none where nothing is new.
+pub fn with_images(status: &TaskRunStatus, pod: &Pod) -> Option<TaskRunStatus> {
+    let mut status = status.clone();
+    let mut changed = false;
+    for step in status.steps.iter_mut().filter(|step| step.image_id.is_none()) {
+        let container = container_status(Some(pod), &step.container);
+        step.image_id = container.map(|container| container.image_id.clone()).filter(|id| !id.is_empty());
+        changed |= step.image_id.is_some();
+    }
+    changed.then_some(status)
+}
+
 /// The sidecars, as the kubelet sees them.
 pub fn sidecars(task: &TaskSpec, pod: Option<&Pod>) -> Vec<SidecarState> {
     task.sidecars
