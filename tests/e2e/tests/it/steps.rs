@@ -134,7 +134,7 @@ const CASES: &[Case] = &[
     steps: [{name: suicide, image: localhost/busybox:1, script: kill -9 $$}]
 ",
         reason: "StepFailed",
-        message: "ended by signal 9",
+        message: "(signal 9",
         steps: &[("Error", 137)],
         log: "",
     },
@@ -144,7 +144,7 @@ const CASES: &[Case] = &[
     steps: [{name: crash, image: localhost/busybox:1, script: kill -SEGV $$}]
 ",
         reason: "StepFailed",
-        message: "ended by signal 11",
+        message: "(signal 11",
         steps: &[("Error", 139)],
         log: "",
     },
