@@ -155,8 +155,8 @@ impl FromStr for Duration {
             nanos += part * unit_nanos / scale;
             rest = after;
         }
-        let nanos = i64::try_from(nanos).map_err(|_| too_long())?;
-        Ok(Self { nanos: if negative { -nanos } else { nanos } })
+        let nanos = i64::try_from(if negative { -nanos } else { nanos }).map_err(|_| too_long())?;
+        Ok(Self { nanos })
     }
 }
 

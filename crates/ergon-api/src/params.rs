@@ -168,21 +168,26 @@ impl ParamValue {
         match value {
             Value::Null => Self::default(),
             Value::String(text) => Self::String(text),
-            Value::Array(items) if items.iter().all(Value::is_string) => {
-                Self::Array(items.into_iter().filter_map(into_text).collect())
+            Value::Array(items) if items.iter().all(is_text) => {
+                Self::Array(items.into_iter().map(into_text).collect())
             }
-            Value::Object(map) if map.values().all(Value::is_string) => Self::Object(
-                map.into_iter().filter_map(|(key, value)| Some((key, into_text(value)?))).collect(),
-            ),
+            Value::Object(map) if map.values().all(is_text) => {
+                Self::Object(map.into_iter().map(|(key, value)| (key, into_text(value))).collect())
+            }
             other => Self::String(other.to_string()),
         }
     }
 }
 
-fn into_text(value: Value) -> Option<String> {
+/// `null` inside a list or map is the empty text, as it is alone.
+fn is_text(value: &Value) -> bool {
+    value.is_string() || value.is_null()
+}
+
+fn into_text(value: Value) -> String {
     match value {
-        Value::String(text) => Some(text),
-        _ => None,
+        Value::String(text) => text,
+        _ => String::new(),
     }
 }
 

@@ -4,4 +4,5 @@
 
 mod convert;
 mod manifests;
+mod values;
 mod vectors;

@@ -5,6 +5,7 @@
 mod remote;
 mod runs;
 mod taskruns;
+mod vectors;
 
 use std::path::{Path, PathBuf};
 
