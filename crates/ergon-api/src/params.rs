@@ -105,7 +105,7 @@ impl Param {
 /// The value of a parameter or result.
 ///
 /// Decoding follows Tekton: a list of texts and a map from text to text are what they look like, `null` is the empty
-/// text, and everything else is the text of its JSON (`5` is `"5"`, `[1, 2]` is `"[1,2]"`). A type that does not fit the
+/// text, inside of them too, and everything else is the text of its JSON (`5` is `"5"`, `[1, 2]` is `"[1,2]"`). A type that does not fit the
 /// declaration is found later, where the declaration is known.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ParamValue {

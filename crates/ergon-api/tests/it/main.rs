@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its data has failed")]
 
 mod convert;
+mod hostile;
 mod manifests;
 mod values;
 mod vectors;

@@ -1,5 +1,6 @@
 //! What references may name where they stand.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use ergon_api::ParamValue;
@@ -42,22 +43,27 @@ impl Scope {
 
     /// The value that a reference names: the value at its path, an object's key, or an array's item.
     pub fn get(&self, reference: &Variable) -> Option<ParamValue> {
+        self.look_up(reference).map(Cow::into_owned)
+    }
+
+    /// [`Self::get`] without a copy of a whole value, so that many references to a long list cost no more than they
+    /// bring.
+    pub(super) fn look_up(&self, reference: &Variable) -> Option<Cow<'_, ParamValue>> {
+        let text = |text: &String| Cow::Owned(ParamValue::String(text.clone()));
         if let Some(other) = self.aliased(reference) {
-            return Some(ParamValue::String(other));
+            return Some(Cow::Owned(ParamValue::String(other)));
         }
-        let value = if let Some(value) = self.values.get(&reference.path) {
-            value.clone()
-        } else {
-            let (key, parent) = reference.path.split_last()?;
-            let ParamValue::Object(object) = self.values.get(parent)? else { return None };
-            ParamValue::String(object.get(key)?.clone())
-        };
-        match (reference.part, value) {
-            (Part::Item(index), ParamValue::Array(items)) => {
-                items.into_iter().nth(index).map(ParamValue::String)
-            }
-            (Part::Item(_), _) | (Part::All, ParamValue::String(_)) => None,
-            (Part::Value | Part::All, value) => Some(value),
+        if let Some(value) = self.values.get(&reference.path) {
+            return match (reference.part, value) {
+                (Part::Item(index), ParamValue::Array(items)) => items.get(index).map(text),
+                (Part::Item(_), _) | (Part::All, ParamValue::String(_)) => None,
+                (Part::Value | Part::All, value) => Some(Cow::Borrowed(value)),
+            };
+        }
+        let (key, parent) = reference.path.split_last()?;
+        match (reference.part, self.values.get(parent)?) {
+            (Part::Value, ParamValue::Object(object)) => object.get(key).map(text),
+            _ => None,
         }
     }
 

@@ -14,11 +14,11 @@ pub fn expand(text: &str, scope: &Scope) -> String {
     for variable in variables(text) {
         expanded.push_str(&text[plain..variable.place.start]);
         plain = variable.place.end;
-        match scope.get(&variable) {
-            Some(ParamValue::String(value)) => expanded.push_str(&value),
+        match scope.look_up(&variable).as_deref() {
+            Some(ParamValue::String(value)) => expanded.push_str(value),
             // A whole array or object inside a text is its JSON, as Tekton has it for an `[*]` in a string.
             Some(value) if variable.part == Part::All => {
-                expanded.push_str(&serde_json::to_string(&value).unwrap_or_default());
+                expanded.push_str(&serde_json::to_string(value).unwrap_or_default());
             }
             _ => expanded.push_str(&text[variable.place]),
         }
