@@ -5,12 +5,13 @@
 
 mod kept;
 mod paths;
+mod resolution;
 mod schema;
 mod shapes;
 
 use serde_json::{Map, Value, json};
 
-use crate::{Group, Pipeline, PipelineRun, Task, TaskRun};
+use crate::{Group, Pipeline, PipelineRun, ResolutionRequest, Task, TaskRun};
 use kept::Kept;
 use shapes::Shape;
 
@@ -88,17 +89,19 @@ pub fn is_kept_in(annotation: &str) -> bool {
 /// The object in another version of its group. Kinds whose versions have the same fields only change their name for it.
 ///
 /// # Errors
-/// When the object says no version, or the wanted one is of another group.
+/// When the object says no version, or the wanted one is of another group or has no place for a value.
 pub fn convert(mut object: Value, api_version: &str) -> Result<Value, ConvertError> {
     let found = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
     let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned());
     if group(&found).is_none() || group(&found) != group(api_version) {
-        return Err(ConvertError { found, wanted: api_version.to_owned() });
+        return Err(ConvertError::OtherGroup { found, wanted: api_version.to_owned() });
     }
     if api_version == Group::Tekton.api_version() {
         to_v1(&mut object);
     } else if api_version == Group::Tekton.beta_api_version() {
         to_v1beta1(&mut object);
+    } else if group(api_version).as_deref() == Some(ResolutionRequest::GROUP) {
+        resolution::convert(&mut object, api_version)?;
     }
     object["apiVersion"] = json!(api_version);
     Ok(object)
@@ -106,10 +109,18 @@ pub fn convert(mut object: Value, api_version: &str) -> Result<Value, ConvertErr
 
 /// Why an object has no form in the wanted version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an object of `{found}` cannot be converted to `{wanted}`: they are not of one group")]
-pub struct ConvertError {
-    found: String,
-    wanted: String,
+pub enum ConvertError {
+    /// The two versions have nothing to do with each other.
+    #[error("an object of `{found}` cannot be converted to `{wanted}`: they are not of one group")]
+    OtherGroup {
+        /// The object's version.
+        found: String,
+        /// The version that was asked for.
+        wanted: String,
+    },
+    /// The older version of ResolutionRequest has texts for parameters, and these are none. In Tekton's words.
+    #[error("cannot convert v1beta1 to v1alpha, non-string type parameter(s) found: {0}")]
+    NotText(String),
 }
 
 /// The kind of a `v1beta1` object that has to be converted.

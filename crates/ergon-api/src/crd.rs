@@ -2,8 +2,10 @@
 //!
 //! `cargo run -p xtask -- codegen` writes them to `crds/`; `ergon install` applies them from here.
 
+mod resolution;
 mod schema;
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -28,7 +30,9 @@ use crate::{
 /// `conversion` is where the API server has objects converted between versions. Without it, versions whose fields
 /// differ from those of the stored one are not served.
 pub fn crds(group: Group, conversion: Option<&WebhookClientConfig>) -> Vec<CustomResourceDefinition> {
-    kinds().iter().map(|kind| kind.definition(group, conversion)).collect()
+    // Whatever asks for it knows it under Tekton's name alone.
+    let requests = (group == Group::Tekton).then(|| resolution::definition(conversion));
+    kinds().iter().map(|kind| kind.definition(group, conversion)).chain(requests).collect()
 }
 
 /// What a custom resource definition says about a kind, apart from the group.
@@ -214,13 +218,7 @@ impl Kind {
         CustomResourceDefinition {
             metadata: ObjectMeta {
                 name: Some(format!("{}.{}", self.plural, group.name())),
-                labels: Some(
-                    [
-                        ("app.kubernetes.io/part-of".to_owned(), "ergon".to_owned()),
-                        ("app.kubernetes.io/component".to_owned(), "api".to_owned()),
-                    ]
-                    .into(),
-                ),
+                labels: Some(labels()),
                 ..ObjectMeta::default()
             },
             spec: CustomResourceDefinitionSpec {
@@ -235,17 +233,27 @@ impl Kind {
                 },
                 scope: "Namespaced".to_owned(),
                 versions,
-                conversion: conversion.map(|client_config| CustomResourceConversion {
-                    strategy: "Webhook".to_owned(),
-                    webhook: Some(WebhookConversion {
-                        client_config: Some(client_config.clone()),
-                        conversion_review_versions: vec!["v1".to_owned()],
-                    }),
-                }),
+                conversion: conversion.map(webhook),
                 preserve_unknown_fields: None,
             },
             status: None,
         }
+    }
+}
+
+fn labels() -> BTreeMap<String, String> {
+    [("app.kubernetes.io/part-of", "ergon"), ("app.kubernetes.io/component", "api")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+fn webhook(client_config: &WebhookClientConfig) -> CustomResourceConversion {
+    CustomResourceConversion {
+        strategy: "Webhook".to_owned(),
+        webhook: Some(WebhookConversion {
+            client_config: Some(client_config.clone()),
+            conversion_review_versions: vec!["v1".to_owned()],
+        }),
     }
 }
 
@@ -386,6 +394,11 @@ mod tests {
                 }
             }
         }
+        for version in resolution::definition(Some(&WebhookClientConfig::default())).spec.versions {
+            let schema = version.schema.and_then(|schema| schema.open_api_v3_schema);
+            let name = format!("ResolutionRequest {}", version.name);
+            check(&name, &serde_json::to_value(schema).unwrap(), false, &mut problems);
+        }
         assert!(problems.is_empty(), "{}", problems.join("\n"));
     }
 
@@ -434,11 +447,13 @@ mod tests {
                 "TaskRun v1+v1beta1 Webhook",
                 "PipelineRun v1+v1beta1 Webhook",
                 "StepAction v1beta1+v1alpha1 Webhook",
-                "CustomRun v1beta1 "
+                "CustomRun v1beta1 ",
+                "ResolutionRequest v1beta1+v1alpha1 Webhook",
             ]
         );
         assert_eq!(names(None)[..2], ["Task v1 ", "Pipeline v1 "]);
         assert_eq!(names(None)[4], "StepAction v1beta1+v1alpha1 ");
+        assert_eq!(names(None)[6], "ResolutionRequest v1beta1 ");
         for definition in crds(Group::Ergon, Some(&WebhookClientConfig::default())) {
             assert_eq!((definition.spec.versions.len(), definition.spec.conversion), (1, None));
         }

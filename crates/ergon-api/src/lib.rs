@@ -22,6 +22,7 @@ mod pod_template;
 pub mod reasons;
 pub mod reference;
 mod references;
+mod resolution;
 pub mod source;
 mod step;
 mod step_action;
@@ -51,6 +52,7 @@ pub use pipeline_run::{
 };
 pub use pod_template::PodTemplate;
 pub use references::{PipelineRef, StepRef, TaskRef};
+pub use resolution::{ResolutionRequest, ResolutionRequestSpec, ResolutionRequestStatus};
 pub use source::{Diagnostic, Position, SourceMap};
 pub use step::{OnError, Sidecar, Step, StepOutputConfig, StepResult, StepTemplate};
 pub use step_action::{StepAction, StepActionSpec};

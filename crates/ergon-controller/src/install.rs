@@ -160,7 +160,7 @@ mod tests {
                 "ValidatingWebhookConfiguration",
             ]
         );
-        assert_eq!(of_kind(&objects, "CustomResourceDefinition").len(), 12);
+        assert_eq!(of_kind(&objects, "CustomResourceDefinition").len(), 13);
         for object in &objects {
             assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/part-of"], "ergon", "{object}");
         }

@@ -26,6 +26,7 @@ mod merge_diff;
 mod platform;
 mod pull_secrets;
 mod reports;
+mod requests;
 mod resolution;
 mod serve;
 mod settings;

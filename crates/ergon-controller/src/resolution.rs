@@ -12,12 +12,14 @@ use std::time::Duration;
 use ergon_api::{Config, Group};
 use ergon_engine::remote::{self, Answer, Failure, Request};
 use ergon_resolve::{Fetched, ResolveError, Resolvers};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
 use crate::install::{TEKTON_NAMESPACE, resolvers_namespace};
 use crate::queue::Queue;
+use crate::requests::Requests;
 use crate::shell::Key;
 use crate::sync::lock;
 use world::ClusterWorld;
@@ -29,12 +31,23 @@ const GRACE: Duration = Duration::from_millis(50);
 /// Questions and answers.
 pub struct Resolutions {
     inner: Arc<Inner>,
+    pub requests: Arc<Requests>,
+}
+
+/// Who asks.
+pub struct Asker<'a> {
+    pub key: &'a Key,
+    /// The run as an owner, where it is known.
+    pub reference: Option<OwnerReference>,
+    /// The run that it is a part of.
+    pub owner: Option<&'a Key>,
 }
 
 struct Inner {
     client: Client,
     queue: Arc<Queue<Key>>,
     resolvers: Resolvers,
+    requests: Arc<Requests>,
     state: Mutex<State>,
     /// Where the settings of the installation are.
     namespace: OnceLock<String>,
@@ -53,6 +66,8 @@ struct Flight {
     namespace: String,
     group: Group,
     request: Request,
+    /// A question to somebody else's resolver is an object, and belongs to one run.
+    run: Option<Key>,
 }
 
 struct Waiting {
@@ -62,14 +77,16 @@ struct Waiting {
 
 impl Resolutions {
     pub fn new(client: Client, queue: Arc<Queue<Key>>) -> Self {
+        let requests = Arc::new(Requests::new(client.clone()));
         let inner = Inner {
             client,
             queue,
             resolvers: Resolvers::new(false),
+            requests: Arc::clone(&requests),
             state: Mutex::default(),
             namespace: OnceLock::new(),
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), requests }
     }
 
     /// Says where the settings of the installation are. Once, before the first question.
@@ -78,27 +95,37 @@ impl Resolutions {
     }
 
     /// What is known of a run's question; asks it where it is new. The run is reconciled again when the answer is there.
-    pub async fn ask(
-        &self,
-        key: &Key,
-        owner: Option<&Key>,
-        request: &Request,
-        config: &Arc<Config>,
-    ) -> Answer {
+    pub async fn ask(&self, asker: &Asker<'_>, request: &Request, config: &Arc<Config>) -> Answer {
+        let key = asker.key;
         let landed = {
             let mut state = lock(&self.inner.state);
             if let Some(answer) = state.known(key, request) {
                 return answer;
             }
             // A child runs what its pipeline run was checked with.
-            if let Some(Answer::Found(found)) = owner.and_then(|owner| state.known(owner, request)) {
+            if let Some(Answer::Found(found)) = asker.owner.and_then(|owner| state.known(owner, request)) {
                 return Answer::Found(found);
             }
-            self.board(&mut state, key, request, config)
+            self.board(&mut state, asker, request, config)
         };
         let mut landed = landed;
         let _ = tokio::time::timeout(GRACE, landed.wait_for(|landed| *landed)).await;
         lock(&self.inner.state).known(key, request).unwrap_or(Answer::Waiting)
+    }
+
+    /// Whether there is a resolver of ours of this name.
+    pub fn know(&self, resolver: &str) -> bool {
+        self.inner.resolvers.know(resolver)
+    }
+
+    /// Has a resolver of ours answer at once, for whoever asks in this namespace.
+    pub async fn resolve(
+        &self,
+        namespace: &str,
+        group: Group,
+        request: &Request,
+    ) -> Result<Fetched, ResolveError> {
+        self.inner.resolve(namespace, group, request).await
     }
 
     /// Forgets the answers of a run that rests.
@@ -110,12 +137,18 @@ impl Resolutions {
     fn board(
         &self,
         state: &mut State,
-        key: &Key,
+        asker: &Asker<'_>,
         request: &Request,
         config: &Arc<Config>,
     ) -> watch::Receiver<bool> {
-        let flight =
-            Flight { namespace: key.name.namespace.clone(), group: key.group, request: request.clone() };
+        let key = asker.key;
+        let as_object = !self.know(&request.resolver) && self.requests.is_served();
+        let flight = Flight {
+            namespace: key.name.namespace.clone(),
+            group: key.group,
+            request: request.clone(),
+            run: as_object.then(|| key.clone()),
+        };
         if let Some(waiting) = state.flights.get_mut(&flight) {
             waiting.keys.insert(key.clone());
             return waiting.landed.clone();
@@ -124,11 +157,12 @@ impl Resolutions {
         let waiting = Waiting { keys: [key.clone()].into(), landed: landed.clone() };
         state.flights.insert(flight.clone(), waiting);
         let (inner, key, config) = (Arc::clone(&self.inner), key.clone(), Arc::clone(config));
+        let run = asker.reference.clone();
         tokio::spawn(async move {
             // A panic in a resolver must not leave runs waiting for good: the flight ends all the same.
             let task = tokio::spawn({
                 let (inner, flight) = (Arc::clone(&inner), flight.clone());
-                async move { inner.fetch(&flight, &key, &config).await }
+                async move { inner.fetch(&flight, &key, run.as_ref(), &config).await }
             });
             let answer = task.await.unwrap_or_else(|_| {
                 Answer::Failed(Failure::NotFetched("the resolver ended without an answer".to_owned()))
@@ -141,24 +175,46 @@ impl Resolutions {
 }
 
 impl Inner {
-    async fn fetch(&self, flight: &Flight, key: &Key, config: &Config) -> Answer {
-        let Flight { namespace, group, request } = flight;
-        let tekton = self.namespace.get().map_or(TEKTON_NAMESPACE, String::as_str);
-        let world = ClusterWorld {
-            client: self.client.clone(),
-            group: *group,
-            namespace: namespace.clone(),
-            settings: resolvers_namespace(tekton),
-            installation: tekton.to_owned(),
-        };
+    async fn fetch(
+        &self,
+        flight: &Flight,
+        key: &Key,
+        run: Option<&OwnerReference>,
+        config: &Config,
+    ) -> Answer {
+        let Flight { namespace, group, request, .. } = flight;
+        if let Some(run) = run.filter(|_| flight.run.is_some()) {
+            let object = remote::object_for(request, namespace, run);
+            return match self.requests.ask(&object, config).await {
+                Ok(fetched) => read(fetched, config),
+                Err(message) => Answer::Failed(Failure::NotFetched(message)),
+            };
+        }
         debug!(resolver = request.resolver, namespace, "asks");
-        match self.resolvers.resolve(&world, request).await {
+        match self.resolve(namespace, *group, request).await {
             Ok(fetched) => read(fetched, config),
             Err(error) => {
                 info!(resolver = request.resolver, namespace, %error, "has no answer");
                 Answer::Failed(Self::failure(&error, request, key))
             }
         }
+    }
+
+    async fn resolve(
+        &self,
+        namespace: &str,
+        group: Group,
+        request: &Request,
+    ) -> Result<Fetched, ResolveError> {
+        let tekton = self.namespace.get().map_or(TEKTON_NAMESPACE, String::as_str);
+        let world = ClusterWorld {
+            client: self.client.clone(),
+            group,
+            namespace: namespace.to_owned(),
+            settings: resolvers_namespace(tekton),
+            installation: tekton.to_owned(),
+        };
+        self.resolvers.resolve(&world, request).await
     }
 
     fn failure(error: &ResolveError, request: &Request, key: &Key) -> Failure {
@@ -221,7 +277,8 @@ mod tests {
     async fn answer(resolutions: &Resolutions, key: &Key, owner: Option<&Key>, request: &Request) -> Answer {
         loop {
             let queued = resolutions.inner.queue.next();
-            match resolutions.ask(key, owner, request, &Arc::default()).await {
+            let asker = Asker { key, reference: None, owner };
+            match resolutions.ask(&asker, request, &Arc::default()).await {
                 Answer::Waiting => assert_eq!(queued.await.as_ref(), Some(key), "is told when it is there"),
                 answer => return answer,
             }

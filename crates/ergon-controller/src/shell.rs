@@ -209,9 +209,14 @@ impl Shell {
         self.beside_tekton.swap(is_here, Ordering::Relaxed) != is_here
     }
 
+    /// Whether Tekton's controller is in the cluster.
+    pub fn is_beside_tekton(&self) -> bool {
+        self.beside_tekton.load(Ordering::Relaxed)
+    }
+
     /// Whether a run with this `spec.managedBy` is ours.
     fn is_ours(&self, group: Group, managed_by: Option<&str>) -> bool {
-        beside::is_ours(group, managed_by, self.beside_tekton.load(Ordering::Relaxed))
+        beside::is_ours(group, managed_by, self.is_beside_tekton())
     }
 
     /// Works until the queue is closed.
@@ -294,7 +299,7 @@ impl Shell {
 }
 
 /// A time of day as a moment of tokio's clock.
-fn instant(at: Timestamp, now: Timestamp, moment: Instant) -> Instant {
+pub(crate) fn instant(at: Timestamp, now: Timestamp, moment: Instant) -> Instant {
     let ahead = at.duration_since(now);
     moment + Duration::try_from(ahead).unwrap_or(Duration::ZERO)
 }

@@ -13,6 +13,7 @@ use futures::future::join_all;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::watch as channel;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
@@ -137,6 +138,12 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     }
     leads.store(true, Ordering::Relaxed);
     shell.metrics.leader.set(1);
+    // Before the first run is looked at: it is known then whether there are resolvers besides ours.
+    let requests = if args.groups.contains(&Group::Tekton) {
+        watch::requests(&shell, version.watcher_config()).await
+    } else {
+        JoinSet::new()
+    };
     shell.enqueue_all();
     let mut workers: Vec<_> = (0..args.workers).map(|_| tokio::spawn(Arc::clone(&shell).work())).collect();
     info!(workers = args.workers, groups = ?served, "works");
@@ -158,6 +165,7 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     leads.store(false, Ordering::Relaxed);
     shell.metrics.leader.set(0);
     shell.queue.close();
+    drop(requests);
     if timeout(DRAIN, join_all(&mut workers)).await.is_err() {
         warn!("work that had begun did not end in {} s and is given up", DRAIN.as_secs());
         workers.iter().for_each(tokio::task::JoinHandle::abort);

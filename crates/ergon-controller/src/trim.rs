@@ -1,6 +1,6 @@
 //! Dropping what no decision reads, before an object is kept in memory.
 
-use ergon_api::{CustomRun, PipelineRun, TaskRun};
+use ergon_api::{CustomRun, PipelineRun, ResolutionRequest, TaskRun};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -63,6 +63,12 @@ impl Trim for PipelineRun {
                 }
             }
         }
+    }
+}
+
+impl Trim for ResolutionRequest {
+    fn trim(&mut self) {
+        meta(&mut self.metadata);
     }
 }
 

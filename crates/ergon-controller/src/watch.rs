@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergon_api::{CustomRun, Group, PipelineRun, TaskRun};
+use ergon_api::{CustomRun, Group, PipelineRun, ResolutionRequest, TaskRun};
 use ergon_engine::pod::POD_LABEL;
 use ergon_engine::{Event as RunEvent, EventKind};
 use futures::StreamExt;
@@ -14,6 +14,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::cache::{Cache, Name};
@@ -113,6 +114,66 @@ fn start_runs(shell: &Arc<Shell>, group: Group, config: watcher::Config) {
         let cache = &custom_runs.runs(group).custom_runs;
         watch_runs(&custom_runs, group, custom_config, cache, changed).await;
     });
+}
+
+/// Watches the ResolutionRequests and looks after them, once their kind is installed. Until it is dropped: only the
+/// replica that leads does.
+pub async fn requests(shell: &Arc<Shell>, config: watcher::Config) -> JoinSet<()> {
+    let mut work = JoinSet::new();
+    let is_here = are_requests_installed(&shell.client).await;
+    if is_here {
+        shell.resolutions.requests.serve();
+    }
+    let watching = Arc::clone(shell);
+    work.spawn(async move {
+        if !is_here {
+            while !are_requests_installed(&watching.client).await {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            watching.resolutions.requests.serve();
+        }
+        watch_requests(&watching, config).await;
+    });
+    work.spawn(Arc::clone(shell).attend());
+    work
+}
+
+async fn are_requests_installed(client: &Client) -> bool {
+    match client.list_api_group_resources(ResolutionRequest::API_VERSION).await {
+        Ok(list) => list.resources.iter().any(|resource| resource.name == ResolutionRequest::PLURAL),
+        Err(error) => {
+            debug!(%error, "cannot look whether ResolutionRequest is installed");
+            false
+        }
+    }
+}
+
+async fn watch_requests(shell: &Shell, config: watcher::Config) {
+    let requests = &shell.resolutions.requests;
+    let api: Api<DeserializeGuard<ResolutionRequest>> = Api::all(shell.client.clone());
+    let mut events = watcher(api, config).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                warn!(kind = ResolutionRequest::KIND, %error, "a watch failed; it is resumed");
+                continue;
+            }
+        };
+        let event = readable(event, |invalid| {
+            warn!(kind = ResolutionRequest::KIND, name = ?invalid.metadata.name, error = invalid.error,
+                "cannot be read, and is left alone");
+        });
+        if let Some(event) = event {
+            let event = event.modify(|request| requests.hear(request));
+            take(
+                &requests.seen,
+                event,
+                |request| requests.queue.add(Name::of(request)),
+                |request| requests.gone(request),
+            );
+        }
+    }
 }
 
 /// The pipeline run that a run is a part of looks at it.

@@ -1,10 +1,12 @@
 //! Definitions that a resolver fetches: what is asked for, and what is made of the answer.
 
+mod ask;
 mod read;
 mod request;
 
+pub use ask::{Next, answer_of, attend, object_for};
 pub use read::read;
-pub use request::{RESOLVER_LABEL, Request, is_url};
+pub use request::{Request, is_url};
 
 use std::sync::Arc;
 

@@ -121,6 +121,27 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn parameters_of_resolution_requests_are_a_map_or_a_list() {
+    let request = |version: &str, params: &Value| {
+        json!({"apiVersion": format!("resolution.tekton.dev/{version}"), "kind": "ResolutionRequest",
+            "metadata": {"name": "r"}, "spec": {"params": params, "url": "https://h/t"}})
+    };
+    let older = request("v1alpha1", &json!({"a": "1", "b": "2"}));
+    let newer = request("v1beta1", &json!([{"name": "a", "value": "1"}, {"name": "b", "value": "2"}]));
+    let to = |object: &Value, version: &str| {
+        convert::convert(object.clone(), &format!("resolution.tekton.dev/{version}"))
+    };
+    assert_eq!(to(&older, "v1beta1").as_ref(), Ok(&newer));
+    assert_eq!(to(&newer, "v1alpha1").as_ref(), Ok(&older));
+    assert_eq!(to(&newer, "v1beta1").as_ref(), Ok(&newer));
+    let lists = request("v1beta1", &json!([{"name": "a", "value": ["1"]}, {"name": "b", "value": "2"}]));
+    assert_eq!(
+        to(&lists, "v1alpha1").unwrap_err().to_string(),
+        "cannot convert v1beta1 to v1alpha, non-string type parameter(s) found: a"
+    );
+}
+
 proptest! {
     /// Whatever an object holds: nothing panics, and once it was read and written it does not change any more.
     #[test]

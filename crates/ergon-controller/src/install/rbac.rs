@@ -1,6 +1,6 @@
 //! Who may do what.
 
-use ergon_api::Group;
+use ergon_api::{Group, ResolutionRequest};
 use serde_json::{Value, json};
 
 use super::settings::{INFO, resolvers_namespace};
@@ -19,7 +19,7 @@ pub(super) fn objects(options: &InstallOptions, beside: bool) -> Vec<Value> {
     let namespaced = json!({"name": NAME, "namespace": namespace, "labels": labels()});
     let mut objects = vec![
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": namespaced}),
-        json!({"apiVersion": api_version, "kind": "ClusterRole", "metadata": meta, "rules": with_definitions(controller(&groups), &converted(&options.groups))}),
+        json!({"apiVersion": api_version, "kind": "ClusterRole", "metadata": meta, "rules": with_definitions(with_requests(controller(&groups), &options.groups), &converted(&options.groups))}),
     ];
     objects.extend(aggregated(&api_version, "ergon-edit", "ergon-view", &groups));
     if options.groups.contains(&Group::Tekton) && !beside {
@@ -83,6 +83,18 @@ fn controller(groups: &[&str]) -> Value {
             "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
             "resourceNames": [CONFIGURATION], "verbs": ["get", "list", "watch", "update"]},
     ])
+}
+
+/// The controller asks resolvers that are programs of their own, and answers those who ask ours.
+fn with_requests(mut rules: Value, groups: &[Group]) -> Value {
+    if let Some(rules) = rules.as_array_mut().filter(|_| groups.contains(&Group::Tekton)) {
+        let (group, requests) = (ResolutionRequest::GROUP, ResolutionRequest::PLURAL);
+        rules.extend([
+            json!({"apiGroups": [group], "resources": [requests], "verbs": ["get", "list", "watch", "create"]}),
+            json!({"apiGroups": [group], "resources": [format!("{requests}/status")], "verbs": ["patch"]}),
+        ]);
+    }
+    rules
 }
 
 /// The controller tells the API server whom to trust when objects are converted.

@@ -6,11 +6,13 @@ use ergon_engine::remote::{Answer, Request};
 use ergon_engine::{Library, Need};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{LimitRange, Secret, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ListParams;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
 use super::{Error, Key, RunKind, Shell};
+use crate::resolution::Asker;
 
 /// What one need came to.
 enum Found {
@@ -77,7 +79,8 @@ impl Shell {
                 let run = self.runs(key.group).task_runs.get(&key.name);
                 let owner = run.filter(|_| key.kind == RunKind::TaskRun).and_then(|run| Key::owner_of(&*run));
                 let config = self.settings.now();
-                let answer = self.resolutions.ask(key, owner.as_ref(), request, &config).await;
+                let asker = Asker { key, reference: self.reference(key), owner: owner.as_ref() };
+                let answer = self.resolutions.ask(&asker, request, &config).await;
                 Found::Remote(request.clone(), answer)
             }
             Need::Image { reference, pull_secrets } => {
@@ -89,6 +92,23 @@ impl Shell {
             Need::Account(name) => Found::Account(name.clone(), self.account(key, name).await?),
             Need::LimitRanges => Found::LimitRanges(self.limit_ranges(key).await?),
             Need::Pod(_) => Found::Nothing,
+        })
+    }
+
+    /// The run as the owner of what is made for it; none where it is not known any more.
+    fn reference(&self, key: &Key) -> Option<OwnerReference> {
+        let runs = self.runs(key.group);
+        let uid = match key.kind {
+            RunKind::TaskRun => runs.task_runs.get(&key.name)?.uid().to_owned(),
+            RunKind::PipelineRun => runs.pipeline_runs.get(&key.name)?.uid().to_owned(),
+        };
+        Some(OwnerReference {
+            api_version: key.group.api_version().to_owned(),
+            kind: key.kind.name().to_owned(),
+            name: key.name.name.clone(),
+            uid,
+            controller: Some(true),
+            block_owner_deletion: Some(true),
         })
     }
 

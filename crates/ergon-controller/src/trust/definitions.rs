@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ergon_api::Group;
+use ergon_api::{Group, ResolutionRequest};
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
@@ -26,7 +26,10 @@ pub fn converted(groups: &[Group]) -> Vec<String> {
     let several = |group: Group| kinds.iter().filter(move |kind| kind.versions(group).count() > 1);
     groups
         .iter()
-        .flat_map(|group| several(*group).map(|kind| format!("{}.{}", kind.plural, group.name())))
+        .flat_map(|group| {
+            let requests = (*group == Group::Tekton).then(|| ResolutionRequest::DEFINITION.to_owned());
+            several(*group).map(|kind| format!("{}.{}", kind.plural, group.name())).chain(requests)
+        })
         .collect()
 }
 
@@ -105,8 +108,15 @@ mod tests {
     fn only_kinds_with_several_versions_are_converted() {
         assert_eq!(
             converted(&Group::ALL),
-            ["tasks", "pipelines", "taskruns", "pipelineruns", "stepactions"]
-                .map(|name| format!("{name}.tekton.dev"))
+            [
+                "tasks",
+                "pipelines",
+                "taskruns",
+                "pipelineruns",
+                "stepactions",
+                "resolutionrequests.resolution"
+            ]
+            .map(|name| format!("{name}.tekton.dev"))
         );
         assert!(converted(&[Group::Ergon]).is_empty());
     }

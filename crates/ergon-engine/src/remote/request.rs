@@ -4,9 +4,6 @@ use ergon_api::{Param, ParamValue};
 
 use crate::expr::{Scope, expand, expand_value};
 
-/// The label that says which resolver a ResolutionRequest is for.
-pub const RESOLVER_LABEL: &str = "resolution.tekton.dev/type";
-
 /// Names of objects are limited to this.
 const LONGEST_NAME: usize = 63;
 
