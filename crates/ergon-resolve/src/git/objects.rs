@@ -109,11 +109,14 @@ impl Objects {
     }
 
     /// The commit that a name stands for: itself, or what a tag is on.
-    pub fn commit<'a>(&'a self, name: &'a str) -> Result<&'a str, GitError> {
-        match self.get(name) {
-            Some((Kind::Commit, _)) => Ok(name),
-            Some((Kind::Tag, data)) => self.commit(field(data, "object").ok_or(BROKEN_TAG)?),
-            _ => Err(GitError::Pack("the commit is not among it")),
+    pub fn commit<'a>(&'a self, mut name: &'a str) -> Result<&'a str, GitError> {
+        // It ends: no tag can be on itself, since its name is made of what it says.
+        loop {
+            match self.get(name) {
+                Some((Kind::Commit, _)) => return Ok(name),
+                Some((Kind::Tag, data)) => name = field(data, "object").ok_or(BROKEN_TAG)?,
+                _ => return Err(GitError::Pack("the commit is not among it")),
+            }
         }
     }
 
@@ -218,7 +221,32 @@ fn entry(mut tree: &[u8], wanted: &str, length: usize) -> Option<(Mode, String)>
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn a_commit_below_very_many_tags_is_found() {
+        let mut objects = Objects::new(Format::Sha1);
+        let mut name = objects.name_of(Kind::Commit, b"tree t\n");
+        let commit = name.clone();
+        objects.put(Kind::Commit, b"tree t\n".to_vec());
+        for _ in 0..200_000 {
+            let tag = format!("object {name}\ntype tag\n").into_bytes();
+            name = objects.name_of(Kind::Tag, &tag);
+            objects.put(Kind::Tag, tag);
+        }
+        assert_eq!(objects.commit(&name).unwrap(), commit);
+    }
+
+    proptest! {
+        #[test]
+        fn folders_that_nobody_wrote(tree in prop::collection::vec(any::<u8>(), 0..100), name in ".*") {
+            let _ = entry(&tree, &name, 20);
+            let _ = entry(&[&b"100644 a\0"[..], &tree].concat(), &name, 32);
+            let _ = field(&tree, "tree");
+        }
+    }
 
     #[test]
     fn links_stay_inside() {

@@ -78,7 +78,17 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_answers_does_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..100), text in "[0-9a-f]{0,40}") {
+            let _ = read(&bytes);
+            let _ = read(text.as_bytes());
+        }
+    }
 
     #[test]
     fn what_is_written_is_read_and_what_is_cut_off_is_not() {
