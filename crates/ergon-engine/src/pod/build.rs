@@ -55,7 +55,7 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     let (bindings, claims) = claims(input);
     let spec = &input.resolved.spec;
 
-    let (steps_see, sidecars_see) = (volumes::shared(input.group), Vec::new());
+    let (steps_see, sidecars_see) = (volumes::shared(input.group), volumes::beside(input.group));
     let seen = |by_all: &[VolumeMount], used: &[ergon_api::WorkspaceUsage]| {
         let mut mounts = by_all.to_vec();
         for declaration in &spec.workspaces {
@@ -381,6 +381,29 @@ mod tests {
         let wanted = terms[0].label_selector.clone().unwrap().match_labels.unwrap();
         let labels = pod.metadata.labels.unwrap();
         assert!(wanted.iter().all(|(key, value)| labels.get(key) == Some(value)) && !wanted.is_empty());
+    }
+
+    #[test]
+    fn a_sidecar_of_ours_sees_the_workspace_that_the_steps_share() {
+        let spec = serde_json::json!({"taskSpec": {
+            "steps": [{"name": "a", "image": "i", "script": "x"}],
+            "sidecars": [
+                {"name": "s", "image": "i", "script": "x", "readinessProbe": {"tcpSocket": {"port": 1}}},
+                {"name": "own", "image": "i", "script": "x", "volumeMounts": [{"name": "v", "mountPath": "/workspace"}]},
+            ],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+        }});
+        let seen = |group, name: &str| {
+            let spec = built(group, spec.clone()).spec.unwrap();
+            let mut all = spec.containers.into_iter().chain(spec.init_containers.unwrap_or_default());
+            let mounts =
+                all.find(|container| container.name == name).unwrap().volume_mounts.unwrap_or_default();
+            mounts.into_iter().find(|mount| mount.mount_path == "/workspace").map(|mount| mount.name)
+        };
+        assert_eq!(seen(Group::Ergon, "sidecar-s"), seen(Group::Ergon, "step-a"));
+        assert_eq!(seen(Group::Ergon, "sidecar-own").unwrap(), "v");
+        // Tekton gives it to steps alone.
+        assert_eq!(seen(Group::Tekton, "sidecar-s"), None);
     }
 
     #[test]

@@ -28,8 +28,17 @@ pub(super) fn shared(group: Group) -> Vec<VolumeMount> {
         mount(STEPS, &paths::steps(group), true),
         mount(ARTIFACTS, &paths::artifacts(group), false),
         mount(HOME, &paths::home(group), false),
-        mount(WORKSPACE, "/workspace", false),
+        workspace(),
     ]
+}
+
+/// What all sidecars of a pod see: the folder that the steps share. Tekton's sidecars never saw it.
+pub(super) fn beside(group: Group) -> Vec<VolumeMount> {
+    if group == Group::Ergon { vec![workspace()] } else { Vec::new() }
+}
+
+fn workspace() -> VolumeMount {
+    mount(WORKSPACE, "/workspace", false)
 }
 
 /// The volumes that every pod of ours has.
