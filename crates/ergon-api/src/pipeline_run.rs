@@ -1,6 +1,7 @@
 //! PipelineRun: one execution of a Pipeline.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,7 +13,7 @@ use crate::group::impl_kind;
 use crate::{
     Condition, ConditionStatus, Duration, Fuse, ObjectLabels, Param, ParamValue, PipelineRef, PipelineSpec,
     PodTemplate, Provenance, TaskRunSidecarSpec, TaskRunStepSpec, WhenExpression, WorkspaceBinding,
-    condition, lenient, opaque,
+    condition, lenient, opaque, shared,
 };
 
 /// One execution of a Pipeline.
@@ -170,9 +171,9 @@ pub struct PipelineRunStatus {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::or_default")]
     pub results: Vec<PipelineRunResult>,
     /// The Pipeline that was run, as it was found, with parameters filled in.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "shared")]
     #[schemars(schema_with = "opaque::object")]
-    pub pipeline_spec: Option<PipelineSpec>,
+    pub pipeline_spec: Option<Arc<PipelineSpec>>,
     /// Tasks that were not run, and why.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::or_default")]
     pub skipped_tasks: Vec<SkippedTask>,

@@ -10,6 +10,7 @@ use kube::Resource;
 use tokio::sync::watch;
 
 use crate::sync::lock;
+use crate::trim::Trim;
 
 /// How many deleted objects are remembered, so that the answer to a late write does not bring one back.
 const GRAVES: usize = 4096;
@@ -65,7 +66,7 @@ impl<K> Default for Cache<K> {
     }
 }
 
-impl<K: Resource> Cache<K> {
+impl<K: Resource + Trim> Cache<K> {
     pub fn get(&self, name: &Name) -> Option<Arc<K>> {
         lock(&self.inner).objects.get(name).cloned()
     }
@@ -91,9 +92,10 @@ impl<K: Resource> Cache<K> {
     }
 
     /// Takes an object that a watch delivered. False where what is here is as new.
-    pub fn observe(&self, object: K) -> bool {
-        let mut inner = lock(&self.inner);
+    pub fn observe(&self, mut object: K) -> bool {
         let name = Name::of(&object);
+        self.share(&name, &mut object);
+        let mut inner = lock(&self.inner);
         if let Some(listed) = &mut inner.listed {
             listed.insert(name.clone());
         }
@@ -105,16 +107,24 @@ impl<K: Resource> Cache<K> {
     /// The watch will deliver it too, and [`Self::observe`] says then that it is known: whoever must act on it is to be
     /// told by the caller, and only after this has returned. Who is told earlier may look before the object is here,
     /// find nothing, and rest for good.
-    pub fn written(&self, object: K) -> bool {
+    pub fn written(&self, mut object: K) -> bool {
+        let name = Name::of(&object);
+        self.share(&name, &mut object);
         let mut inner = lock(&self.inner);
         let uid = object.meta().uid.clone().unwrap_or_default();
         if inner.graves.contains(&uid) {
             return false;
         }
-        let name = Name::of(&object);
         let is_here = inner.objects.get(&name).is_some_and(|known| known.meta().uid == object.meta().uid);
         inner.put(name, object);
         !is_here
+    }
+
+    /// Makes an object share with the one that is here what is the same in both.
+    fn share(&self, name: &Name, object: &mut K) {
+        if let Some(known) = self.get(name) {
+            object.share(&known);
+        }
     }
 
     /// Takes a deletion that a watch delivered.

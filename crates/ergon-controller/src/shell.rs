@@ -8,6 +8,7 @@ mod lookup;
 mod metadata;
 mod perform;
 mod pipeline_run;
+mod plans;
 mod refusal;
 mod status;
 mod task_run;
@@ -160,6 +161,7 @@ pub struct Shell {
     pub cloud_events: CloudEvents,
     pub metrics: Arc<Metrics>,
     held: hold::Held,
+    plans: plans::Plans,
     late: late::Late,
     platform: Mutex<Arc<Platform>>,
     pub settings: Arc<Settings>,
@@ -181,6 +183,7 @@ impl Shell {
             cloud_events: CloudEvents::default(),
             metrics,
             held: hold::Held::default(),
+            plans: plans::Plans::default(),
             late: late::Late::default(),
             platform: Mutex::new(Arc::new(platform)),
             settings: Arc::default(),
@@ -251,6 +254,7 @@ impl Shell {
             Ok(None) => {
                 // Nothing waits for a run that rests: it is done or gone.
                 self.held.forget(key);
+                self.plans.forget(key);
                 self.resolutions.forget(key);
                 After::Rest
             }

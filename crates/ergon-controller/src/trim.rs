@@ -11,6 +11,9 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub trait Trim {
     /// Drops what is not read.
     fn trim(&mut self);
+
+    /// Takes from an earlier version of the same object what is large and has not changed.
+    fn share(&mut self, _earlier: &Self) {}
 }
 
 impl Trim for TaskRun {
@@ -62,6 +65,15 @@ impl Trim for PipelineRun {
                     status.results = Vec::new();
                 }
             }
+        }
+    }
+
+    fn share(&mut self, earlier: &Self) {
+        let spec = |run: &Self| run.status.as_ref()?.pipeline_spec.clone();
+        if let (Some(status), Some(earlier)) = (&mut self.status, spec(earlier))
+            && status.pipeline_spec.as_ref() == Some(&earlier)
+        {
+            status.pipeline_spec = Some(earlier);
         }
     }
 }
@@ -133,6 +145,26 @@ mod tests {
                 "status": {"phase": "Running"},
             })
         );
+    }
+
+    #[test]
+    fn versions_of_a_run_share_its_pipeline() {
+        let run = |task: &str| -> PipelineRun {
+            serde_json::from_value(json!({
+                "metadata": {"name": "r"},
+                "status": {"pipelineSpec": {"tasks": [{"name": task, "taskRef": {"name": "t"}}]}},
+            }))
+            .expect("a run")
+        };
+        let spec = |run: &PipelineRun| run.status.as_ref().and_then(|status| status.pipeline_spec.clone());
+        let earlier = run("a");
+        for (task, is_shared) in [("a", true), ("b", false)] {
+            let mut later = run(task);
+            later.share(&earlier);
+            assert_eq!(later, run(task));
+            let (one, other) = (spec(&earlier).expect("a spec"), spec(&later).expect("a spec"));
+            assert_eq!(std::sync::Arc::ptr_eq(&one, &other), is_shared);
+        }
     }
 
     #[test]

@@ -241,7 +241,12 @@ fn readable<K: Trim>(
 }
 
 /// Brings a cache up to date.
-fn take<K: Resource + Clone>(cache: &Cache<K>, event: Event<K>, changed: impl Fn(&K), gone: impl Fn(&K)) {
+fn take<K: Resource + Clone + Trim>(
+    cache: &Cache<K>,
+    event: Event<K>,
+    changed: impl Fn(&K),
+    gone: impl Fn(&K),
+) {
     match event {
         Event::Init => cache.begin_list(),
         Event::InitApply(object) | Event::Apply(object) => {

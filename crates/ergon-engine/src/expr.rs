@@ -9,4 +9,4 @@ mod scope;
 mod substitute;
 
 pub use scope::Scope;
-pub use substitute::{expand, expand_items, expand_json, expand_object, expand_value, json_references};
+pub use substitute::{expand, expand_items, expand_json, expand_object, expand_value};

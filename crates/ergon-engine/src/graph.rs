@@ -7,4 +7,4 @@ mod build;
 mod edges;
 
 pub use build::{Graph, GraphError};
-pub use edges::{Edge, EdgeKind, as_result, edges, references, result_references};
+pub use edges::{Edge, EdgeKind, as_result, edges, references};

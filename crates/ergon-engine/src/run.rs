@@ -8,6 +8,7 @@ mod conclude;
 mod defaults;
 mod find;
 mod matrix;
+mod plan;
 mod prepare;
 mod reconcile;
 mod refused;
@@ -19,8 +20,11 @@ mod when;
 
 pub use child::{Child, Children, Why};
 pub use children::child_name;
+pub use plan::Plan;
 pub use reconcile::reconcile;
 pub use refused::child_refused;
+
+use std::sync::Arc;
 
 use ergon_api::{Config, Group, PipelineRun};
 
@@ -36,4 +40,7 @@ pub struct Observed<'a> {
     pub ancestors: &'a [&'a PipelineRun],
     pub library: &'a Library,
     pub config: &'a Config,
+    /// A plan that the shell keeps for the run, of the spec in its status. One of another spec is not used, and without
+    /// one the decision is the same, only slower.
+    pub plan: Option<&'a Arc<Plan>>,
 }

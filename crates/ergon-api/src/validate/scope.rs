@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Errors;
+use crate::texts::variables_in;
 use crate::variables::{Part, Variable, variables};
 use crate::{Group, Param, ParamSpec, ParamType, suggest};
 
@@ -360,31 +360,11 @@ pub(super) fn each_variable_except(
     except: &[&str],
     mut visit: impl FnMut(&str, &Variable),
 ) {
-    if let Ok(mut value) = serde_json::to_value(part) {
-        if let Value::Object(fields) = &mut value {
-            fields.retain(|name, _| !except.contains(&name.as_str()));
+    for (field, variable) in variables_in(part, except) {
+        if field.rsplit('.').next() == Some("description") {
+            continue;
         }
-        walk(path, &value, &mut visit);
-    }
-}
-
-fn walk(path: &str, value: &Value, visit: &mut impl FnMut(&str, &Variable)) {
-    match value {
-        Value::String(text) => {
-            for variable in variables(text) {
-                visit(path, &variable);
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                walk(&format!("{path}[{index}]"), item, visit);
-            }
-        }
-        Value::Object(map) => {
-            for (name, value) in map.iter().filter(|(name, _)| *name != "description") {
-                walk(&format!("{path}.{name}"), value, visit);
-            }
-        }
-        _ => {}
+        let dot = if field.is_empty() || field.starts_with('[') { "" } else { "." };
+        visit(&format!("{path}{dot}{field}"), &variable);
     }
 }

@@ -221,7 +221,7 @@ impl Page {
     fn tasks(&mut self, run: &PipelineRun, children: &[TaskRun], now: Timestamp) {
         let status = run.status.as_ref();
         let spec =
-            status.and_then(|status| status.pipeline_spec.as_ref()).or(run.spec.pipeline_spec.as_ref());
+            status.and_then(|status| status.pipeline_spec.as_deref()).or(run.spec.pipeline_spec.as_ref());
         let mut table = Table::new(&[]).indented(2);
         let mut shown: Vec<&str> = Vec::new();
         for (task, finally) in spec.iter().flat_map(|spec| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ergon_api::{CustomRun, PipelineRun, TaskRun};
+use ergon_api::{CustomRun, PipelineRun, PipelineRunStatus, TaskRun};
 use ergon_engine::run::{self, Children, Observed};
 use ergon_engine::{Event, EventKind, Library, Outcome};
 use jiff::{SignedDuration, Timestamp};
@@ -40,6 +40,7 @@ impl Shell {
         let pipeline_runs: Vec<&PipelineRun> = pipeline_runs.iter().map(AsRef::as_ref).collect();
         let ancestors = self.ancestors(key, &run);
         let ancestors: Vec<&PipelineRun> = ancestors.iter().map(AsRef::as_ref).collect();
+        let plan = self.plans.of(key, &run);
         let mut library = Library::default();
         let mut needs = Vec::new();
         for _ in 0..ROUNDS {
@@ -55,6 +56,7 @@ impl Shell {
                 ancestors: &ancestors,
                 library: &library,
                 config: &config,
+                plan: plan.as_ref(),
             };
             let decision = match run::reconcile(&observed, Timestamp::now()) {
                 Outcome::Decided(decision) => decision,
@@ -88,7 +90,8 @@ impl Shell {
                 }
                 Performed::All | Performed::PodIsThere(_) => (decision.status, decision.wake_at),
             };
-            let written = match self.write_status(key, cache, &*run, run.status.as_ref(), &status).await? {
+            let (old, new) = apart_from_spec(run.status.as_ref(), status);
+            let written = match self.write_status(key, cache, &*run, old.as_ref(), &new).await? {
                 Written::Now(written) => written,
                 Written::Later(at) => return Ok(wake_at.into_iter().chain([at]).min()),
                 Written::Nothing => return Ok(wake_at),
@@ -126,4 +129,20 @@ impl Shell {
         }
         found
     }
+}
+
+/// Two statuses as they are to be compared: without the Pipeline's spec, where it is one that both share. It is by far
+/// the largest part of them.
+fn apart_from_spec(
+    old: Option<&PipelineRunStatus>,
+    mut new: PipelineRunStatus,
+) -> (Option<PipelineRunStatus>, PipelineRunStatus) {
+    let mut old = old.cloned();
+    if let Some(old) = &mut old
+        && let (Some(before), Some(after)) = (&old.pipeline_spec, &new.pipeline_spec)
+        && Arc::ptr_eq(before, after)
+    {
+        (old.pipeline_spec, new.pipeline_spec) = (None, None);
+    }
+    (old, new)
 }

@@ -1,7 +1,7 @@
 //! Putting values in the place of references.
 
 use ergon_api::ParamValue;
-use ergon_api::variables::{Part, Variable, variables};
+use ergon_api::variables::{Part, variables};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -113,32 +113,6 @@ pub fn expand_object<T: Serialize + DeserializeOwned>(
     let mut value = serde_json::to_value(object)?;
     expand_json(&mut value, scope);
     serde_json::from_value(value)
-}
-
-/// All references in the texts of a JSON value, each with the path of the field it stands in.
-pub fn json_references(value: &Value) -> Vec<(String, Variable)> {
-    fn walk(value: &Value, path: &str, found: &mut Vec<(String, Variable)>) {
-        match value {
-            Value::String(text) => {
-                found.extend(variables(text).into_iter().map(|variable| (path.to_owned(), variable)));
-            }
-            Value::Array(items) => {
-                for (at, item) in items.iter().enumerate() {
-                    walk(item, &format!("{path}[{at}]"), found);
-                }
-            }
-            Value::Object(fields) => {
-                for (name, field) in fields {
-                    let dot = if path.is_empty() { "" } else { "." };
-                    walk(field, &format!("{path}{dot}{name}"), found);
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    walk(value, "", &mut found);
-    found
 }
 
 /// The value of a text that is nothing but one known reference to an array or an object, or to a text.

@@ -1,10 +1,8 @@
 //! What makes one task wait for another.
 
 use ergon_api::PipelineTask;
+use ergon_api::texts::variables_in;
 use ergon_api::variables::Variable;
-use serde_json::Value;
-
-use crate::expr::json_references;
 
 /// `task` waits for `needs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,31 +44,10 @@ pub fn edges(task: &PipelineTask) -> Vec<Edge> {
     ordering.chain(used).collect()
 }
 
-/// The references to results of other tasks, each as (field, task, result).
-///
-/// They count wherever results are substituted: parameters, matrix, when, workspaces, the reference to the Task, the
-/// name for people, and an embedded spec.
-pub fn result_references(task: &PipelineTask) -> Vec<(String, String, String)> {
-    references(task)
-        .into_iter()
-        .filter_map(|(field, reference)| {
-            let (needs, result) = as_result(&reference)?;
-            Some((field, needs.to_owned(), result.to_owned()))
-        })
-        .collect()
-}
-
 /// All references in what is replaced of a task before it starts, each with its field.
 pub fn references(task: &PipelineTask) -> Vec<(String, Variable)> {
-    let Ok(Value::Object(mut fields)) = serde_json::to_value(task) else { return Vec::new() };
     // A pipeline that is written out here has tasks of its own, and a custom task's spec is its controller's.
-    for text in ["name", "description", "runAfter", "pipelineSpec"] {
-        fields.remove(text);
-    }
-    if let Some(Value::Object(spec)) = fields.get_mut("taskSpec") {
-        spec.remove("spec");
-    }
-    json_references(&Value::Object(fields))
+    variables_in(task, &["name", "description", "runAfter", "pipelineSpec", "taskSpec.spec"])
 }
 
 /// Task and result of a `tasks.<task>.results.<result>` reference, whatever it takes of the result.

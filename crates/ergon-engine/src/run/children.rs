@@ -320,9 +320,12 @@ impl Making<'_> {
 
     /// The run's bindings under the names that the task knows them by.
     fn workspaces(&self, task: &PipelineTask) -> Result<Vec<WorkspaceBinding>, serde_json::Error> {
+        let mut bindings = Vec::new();
+        if task.workspaces.is_empty() {
+            return Ok(bindings);
+        }
         let mut scope = self.prepared.scope.clone();
         scope.extend(self.scope);
-        let mut bindings = Vec::new();
         for used in &task.workspaces {
             let bound = used.workspace.as_deref().filter(|name| !name.is_empty()).unwrap_or(&used.name);
             let Some(binding) = self.prepared.workspaces.get(bound) else { continue };
@@ -362,12 +365,15 @@ pub(super) fn reference(
     }
 }
 
+/// Whether a task or one of its matrix's combinations has a name for people.
+pub(super) fn is_named(task: &PipelineTask) -> bool {
+    let mut included = task.matrix.iter().flat_map(|matrix| &matrix.include);
+    task.display_name.is_some() || included.any(|include| include.name.is_some())
+}
+
 /// The task's name for people, with the child's own parameters; or those of the matrix's combinations that it is.
 fn display_name(child: Child<'_>, task: &PipelineTask, scope: &Scope) -> Option<String> {
-    let included =
-        task.matrix.iter().flat_map(|matrix| &matrix.include).filter(|include| include.name.is_some());
-    let mut included = included.peekable();
-    if task.display_name.is_none() && included.peek().is_none() {
+    if !is_named(task) {
         return None;
     }
     let mut scope = scope.clone();
@@ -376,7 +382,9 @@ fn display_name(child: Child<'_>, task: &PipelineTask, scope: &Scope) -> Option<
             scope.set(&["params", &param.name], param.value.clone());
         }
     }
+    let included = task.matrix.iter().flat_map(|matrix| &matrix.include);
     let names: Vec<String> = included
+        .filter(|include| include.name.is_some())
         .filter(|include| {
             include.params.iter().all(|wanted| {
                 child.params().iter().any(|given| {

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{
     ChildStatusReference, Condition, ConditionStatus, Group, PipelineRunSpecStatus, PipelineRunStatus,
-    PipelineTask, SkippedTask, reasons::pipeline_run as reasons,
+    SkippedTask, reasons::pipeline_run as reasons,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::child::Made;
 use super::prepare::Prepared;
+use super::results::{self, Ends};
 use super::skip::Skip;
 use super::state::{States, TaskState};
-use super::{Observed, children, results, when};
+use super::{Observed, children, when};
 use crate::action::{Action, Event, EventKind};
 use crate::expr::Scope;
 
@@ -23,9 +24,9 @@ pub(super) struct Progress<'a> {
     pub prepared: &'a Prepared,
     pub states: &'a States<'a>,
     /// What `finally` tasks may refer to.
-    pub statuses: &'a Scope,
-    /// The runs that this decision creates, with the pipeline task of each.
-    pub started: &'a [(String, Made)],
+    pub ends: &'a Ends,
+    /// The runs that this decision creates, by the places of their tasks.
+    pub started: &'a BTreeMap<usize, Vec<Made>>,
     /// Why no more tasks of the graph start.
     pub halt: Option<Skip>,
 }
@@ -54,8 +55,7 @@ impl Progress<'_> {
         status.child_references = self.child_references(&status.child_references);
         status.skipped_tasks = self.skipped();
         let counts = self.counts();
-        let finally_done =
-            self.prepared.spec.finally.iter().all(|task| self.state(task).is_some_and(TaskState::is_done));
+        let finally_done = self.states.finally().iter().all(TaskState::is_done);
         if tasks_done && finally_done && self.started.is_empty() {
             return self.finish(status, counts, now);
         }
@@ -66,7 +66,7 @@ impl Progress<'_> {
             (_, Some(Skip::TasksTimeout)) if running_finally => reasons::TIMEOUT_RUNNING_FINALLY,
             _ if counts.cancelled > 0 || counts.failed > 0 && finally_done => reasons::STOPPING,
             _ if self.started.is_empty()
-                && self.states.values().all(|state| !state.is_started())
+                && !self.states.values().any(TaskState::is_started)
                 && status.conditions.is_empty() =>
             {
                 reasons::STARTED
@@ -118,7 +118,7 @@ impl Progress<'_> {
         if graceful && value == ConditionStatus::False && reason == reasons::CANCELLED {
             message = format!("PipelineRun \"{}\" was cancelled", run.name());
         }
-        let results = results::of_run(&self.prepared.spec, self.states, self.statuses);
+        let results = results::of_run(&self.prepared.spec, self.states, self.ends);
         let (value, reason, message) = match results {
             Ok(results) => {
                 status.results = results;
@@ -204,22 +204,30 @@ impl Progress<'_> {
         format!(". Failed: {}{more}", failed[..failed.len().min(MOST)].join("; "))
     }
 
-    fn child_references(&self, before: &[ChildStatusReference]) -> Vec<ChildStatusReference> {
+    fn child_references(&self, known: &[ChildStatusReference]) -> Vec<ChildStatusReference> {
         let group = self.observed.group;
-        let before: BTreeMap<&str, &ChildStatusReference> =
-            before.iter().map(|reference| (reference.name.as_str(), reference)).collect();
+        let mut before: Option<BTreeMap<&str, &ChildStatusReference>> = None;
         let mut references = Vec::new();
-        for task in self.prepared.spec.all_tasks() {
-            let Some(state) = self.state(task) else { continue };
-            let mut scope = results::available(task, self.states);
-            scope.extend(self.statuses);
+        for (place, task) in self.prepared.plan.tasks() {
+            let state = self.states.at(place);
+            let started = self.started.get(&place).map_or(&[][..], Vec::as_slice);
+            if state.runs.is_empty() && started.is_empty() {
+                continue;
+            }
+            let is_named = children::is_named(task);
+            let is_plain = task.when.is_empty() && !is_named;
+            let scope = if is_plain { Scope::default() } else { self.scope(place) };
             let when = when::expand_all(&task.when, &scope);
-            let started = self.started.iter().filter(|(name, _)| *name == task.name);
-            for run in state.runs.iter().copied().chain(started.map(|(_, made)| made.child())) {
+            for run in state.runs.iter().copied().chain(started.iter().map(Made::child)) {
                 let mut reference = children::reference(group, run, task, &when, &scope);
-                // What it is called follows from its parameters, which are not kept once it has ended.
-                if let Some(before) = before.get(run.name()) {
-                    reference.display_name.clone_from(&before.display_name);
+                if is_named {
+                    // What it is called follows from its parameters, which are not kept once it has ended.
+                    let before = before.get_or_insert_with(|| {
+                        known.iter().map(|known| (known.name.as_str(), known)).collect()
+                    });
+                    if let Some(before) = before.get(run.name()) {
+                        reference.display_name.clone_from(&before.display_name);
+                    }
                 }
                 references.push(reference);
             }
@@ -228,30 +236,31 @@ impl Progress<'_> {
     }
 
     fn skipped(&self) -> Vec<SkippedTask> {
+        let finally = self.prepared.plan.finally();
         self.prepared
-            .spec
-            .all_tasks()
-            .filter_map(|task| {
-                let skip = self.state(task)?.skip?;
-                let mut scope = results::available(task, self.states);
-                scope.extend(self.statuses);
-                let finally = self.prepared.spec.finally.iter().any(|known| known.name == task.name);
+            .plan
+            .tasks()
+            .filter_map(|(place, task)| {
+                let skip = self.states.at(place).skip?;
                 Some(SkippedTask {
                     name: task.name.clone(),
                     reason: skip.reason().to_owned(),
                     // As in Tekton: those of a final task only where they are the reason.
-                    when_expressions: if finally && skip != Skip::When {
+                    when_expressions: if finally.contains(&place) && skip != Skip::When {
                         Vec::new()
                     } else {
-                        when::expand_all(&task.when, &scope)
+                        when::expand_all(&task.when, &self.scope(place))
                     },
                 })
             })
             .collect()
     }
 
-    fn state(&self, task: &PipelineTask) -> Option<&TaskState<'_>> {
-        self.states.get(task.name.as_str())
+    /// What is known of all that a task refers to.
+    fn scope(&self, place: usize) -> Scope {
+        let mut scope = results::available(place, self.states);
+        scope.extend(&results::statuses(place, self.states, self.ends));
+        scope
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ergon_api::variables::variables;
+use ergon_api::texts::variables_in;
 use ergon_api::{Param, ParamSpec, ParamValue};
-use serde_json::Value;
 
-use crate::expr::{Scope, expand, expand_value, json_references};
+use crate::expr::{Scope, expand, expand_value};
 
 /// How long a chain of defaults that use each other may be, as in Tekton.
 const DEEPEST: usize = 10;
@@ -97,16 +96,9 @@ fn settle(
 
 /// The parameters that a value refers to.
 fn used(value: &ParamValue) -> BTreeSet<String> {
-    let references = match value {
-        ParamValue::String(text) => variables(text),
-        other => {
-            let value = serde_json::to_value(other).unwrap_or(Value::Null);
-            json_references(&value).into_iter().map(|(_, reference)| reference).collect()
-        }
-    };
-    references
+    variables_in(value, &[])
         .into_iter()
-        .filter_map(|reference| match reference.names().as_slice() {
+        .filter_map(|(_, reference)| match reference.names().as_slice() {
             ["params", name, ..] => Some((*name).to_owned()),
             _ => None,
         })

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use ergon_api::texts::variables_in;
 use ergon_api::{
     Group, PipelineRef, PipelineRun, PipelineRunStatus, PipelineSpec, PipelineTask, Provenance, RefSource,
     TaskSpec, reasons::pipeline_run as reasons,
@@ -13,7 +14,7 @@ use super::Observed;
 use super::prepare::pipeline_name;
 use crate::action::{Action, Need};
 use crate::definitions::{self, Lookup};
-use crate::expr::{Scope, json_references};
+use crate::expr::Scope;
 use crate::graph::as_result;
 use crate::labels;
 use crate::task::Invalid;
@@ -219,6 +220,5 @@ fn unnamed(task: &PipelineTask) -> Invalid {
 }
 
 fn needs_results(reference: &impl Serialize) -> bool {
-    let Ok(value) = serde_json::to_value(reference) else { return false };
-    json_references(&value).iter().any(|(_, reference)| as_result(reference).is_some())
+    variables_in(reference, &[]).iter().any(|(_, reference)| as_result(reference).is_some())
 }

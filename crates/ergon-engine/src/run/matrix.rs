@@ -67,6 +67,13 @@ pub fn check(task: &str, matrix: &Matrix) -> Result<(), String> {
     }
 }
 
+/// How many [`legs`] there are.
+pub fn len(matrix: &Matrix) -> usize {
+    // Which of the included ones are legs of their own shows when they are made.
+    let crossed = if matrix.include.is_empty() { count(matrix) } else { None };
+    crossed.unwrap_or_else(|| legs(matrix).len())
+}
+
 /// The parameters of each leg, in Tekton's order, which their results keep: the first parameter changes fastest.
 ///
 /// `include` adds to the combinations that have the same values, and makes legs of its own where none has, as Tekton

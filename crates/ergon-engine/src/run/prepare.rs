@@ -1,7 +1,9 @@
 //! From a run and its Pipeline to a spec with parameters and context in place, ready to be carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use ergon_api::texts::variables_in;
 use ergon_api::variables::Part;
 use ergon_api::{
     Group, ParamValue, PipelineRun, PipelineSpec, PipelineTask, TaskSpec, WorkspaceBinding,
@@ -9,9 +11,10 @@ use ergon_api::{
 };
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
+use super::plan::Plan;
 use super::{claims, defaults, matrix};
-use crate::expr::{Scope, expand_object, json_references};
-use crate::graph::Graph;
+use crate::expr::{Scope, expand_object};
+use crate::graph::{Graph, GraphError};
 use crate::labels;
 use crate::task::Invalid;
 use crate::task::inputs::{param_scope, resolve_params};
@@ -23,8 +26,8 @@ pub(super) struct Prepared {
     pub namespace: String,
     pub pipeline_name: String,
     /// Parameters, context and workspaces are replaced; results are not.
-    pub spec: PipelineSpec,
-    pub graph: Graph,
+    pub spec: Arc<PipelineSpec>,
+    pub plan: Arc<Plan>,
     /// The values of all parameters.
     pub values: BTreeMap<String, ParamValue>,
     /// What may be named everywhere in the run: parameters, context, and which workspaces are bound.
@@ -40,7 +43,8 @@ pub(super) struct Prepared {
 /// What the user must mend, with the condition's reason.
 pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Result<Prepared, Invalid> {
     let pipeline_name = pipeline_name(group, run);
-    let graph = graph(spec)?;
+    // A mistake in the order is told before one in the values.
+    Graph::build(&spec.tasks).map_err(|error| no_graph(&error))?;
     let mut values = resolve_params(&format!("pipeline {pipeline_name}"), &spec.params, &run.spec.params)?;
     defaults::resolve(&spec.params, &run.spec.params, &mut values).map_err(|error| {
         Invalid::new(
@@ -74,12 +78,13 @@ pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> R
     for result in &mut prepared.results {
         result.value = crate::expr::expand_value(&result.value, &scope);
     }
+    let plan = Arc::new(Plan::of(Arc::new(prepared)).map_err(|error| no_graph(&error))?);
     Ok(Prepared {
         run_name: run.name().to_owned(),
         namespace: run.namespace().to_owned(),
         pipeline_name,
-        spec: prepared,
-        graph,
+        spec: Arc::clone(plan.spec()),
+        plan,
         values,
         scope,
         workspaces,
@@ -97,9 +102,7 @@ fn check_indices(
     let mut outside = BTreeSet::new();
     for task in spec.all_tasks() {
         // What is written out inside has names of its own, and checks them when it runs.
-        let outer = PipelineTask { task_spec: None, pipeline_spec: None, ..task.clone() };
-        let value = serde_json::to_value(&outer).unwrap_or_default();
-        for (_, reference) in json_references(&value) {
+        for (_, reference) in variables_in(task, &["taskSpec", "pipelineSpec"]) {
             if let (["params", name], Part::Item(index)) = (reference.names().as_slice(), reference.part)
                 && let Some(ParamValue::Array(items)) = values.get(*name)
                 && index >= items.len()
@@ -123,8 +126,18 @@ fn check_indices(
     ))
 }
 
-/// A run that goes on: its spec is the one that [`prepare`] made, and is not substituted again.
-pub(super) fn resume(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Result<Prepared, Invalid> {
+/// A run that goes on: its spec is the one that [`prepare`] made, and is not substituted again. `kept` is a plan that the
+/// shell has, of this spec or of any other.
+pub(super) fn resume(
+    group: Group,
+    run: &PipelineRun,
+    spec: &Arc<PipelineSpec>,
+    kept: Option<&Arc<Plan>>,
+) -> Result<Prepared, Invalid> {
+    let plan = match kept.filter(|plan| plan.is_of(spec)) {
+        Some(plan) => Arc::clone(plan),
+        None => Arc::new(Plan::of(Arc::clone(spec)).map_err(|error| no_graph(&error))?),
+    };
     let (workspaces, claims) = claims::bind(group, run);
     let pipeline_name = pipeline_name(group, run);
     // They were right when the run started, and neither the run's nor the pipeline's can change since.
@@ -136,16 +149,15 @@ pub(super) fn resume(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Re
         scope: scope(run, &pipeline_name, spec, &values, &workspaces),
         values,
         pipeline_name,
-        graph: graph(spec)?,
-        spec: spec.clone(),
+        plan,
+        spec: Arc::clone(spec),
         workspaces,
         claims,
     })
 }
 
-fn graph(spec: &PipelineSpec) -> Result<Graph, Invalid> {
-    Graph::build(&spec.tasks)
-        .map_err(|error| Invalid::new(reasons::INVALID_GRAPH, format!("the pipeline is no graph: {error}")))
+fn no_graph(error: &GraphError) -> Invalid {
+    Invalid::new(reasons::INVALID_GRAPH, format!("the pipeline is no graph: {error}"))
 }
 
 /// The Pipeline's name: the reference's, the fetched one's, or the run's own where the spec is embedded.
@@ -205,7 +217,7 @@ fn put(
         for workspace in &embedded.task.workspaces {
             inner.remove(&["workspaces", &workspace.name, "bound"]);
         }
-        propagate_workspaces(&mut put, &mut embedded.task, workspaces)?;
+        propagate_workspaces(&mut put, &mut embedded.task, workspaces);
         for name in embedded.task.workspaces.iter().map(|workspace| workspace.name.clone()) {
             inner.remove(&["workspaces", &name, "bound"]);
         }
@@ -221,9 +233,8 @@ fn propagate_workspaces(
     task: &mut PipelineTask,
     spec: &mut TaskSpec,
     workspaces: &BTreeMap<String, WorkspaceBinding>,
-) -> Result<(), serde_json::Error> {
-    let value = serde_json::to_value(&*spec)?;
-    let used: BTreeSet<String> = json_references(&value)
+) {
+    let used: BTreeSet<String> = variables_in(spec, &[])
         .into_iter()
         .filter_map(|(_, reference)| match reference.names().as_slice() {
             ["workspaces", name, ..] => Some((*name).to_owned()),
@@ -244,5 +255,4 @@ fn propagate_workspaces(
             });
         }
     }
-    Ok(())
 }

@@ -1,8 +1,10 @@
 //! The decision itself.
 
-use ergon_api::{
-    Config, Duration, PipelineRun, PipelineRunStatus, PipelineTask, reasons::pipeline_run as reasons,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use ergon_api::{Config, Duration, PipelineRun, PipelineRunStatus, reasons::pipeline_run as reasons};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -11,12 +13,12 @@ use super::children::Making;
 use super::conclude::{self, Progress};
 use super::find::{self, Found, Seen};
 use super::prepare::{self, Prepared};
+use super::results::{self, Ends};
 use super::skip::{self, Skip};
-use super::state::{self, States, TaskState};
+use super::state::{States, TaskState};
 use super::validate::{self, Checked};
-use super::{Observed, artifacts, matrix, results};
+use super::{Observed, artifacts, matrix};
 use crate::action::{Action, Decision, EventKind, Outcome};
-use crate::expr::Scope;
 use crate::provenance;
 use crate::task::Invalid;
 
@@ -53,7 +55,7 @@ fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<PipelineRunStatus>
     }
     // The spec in the status is carried out once it is there, so that a later edit changes nothing.
     let advanced = match &old.pipeline_spec {
-        Some(spec) => prepare::resume(observed.group, run, spec)
+        Some(spec) => prepare::resume(observed.group, run, spec, observed.plan)
             .and_then(|prepared| advance(observed, &old, &prepared, &clock, now)),
         None => match find::pipeline(observed) {
             Ok(Seen::Found(found)) => return begin(observed, old, &found, &clock, now),
@@ -127,18 +129,17 @@ fn advance(
     }
     let halt = pass.halt(clock);
     pass.start_tasks(halt)?;
-    let tasks_done = pass.are_done(&prepared.spec.tasks);
-    let statuses = results::statuses(&prepared.spec, &pass.states);
+    let tasks_done = pass.states.graph().iter().all(TaskState::is_done);
+    let ends = Ends::of(&pass.states);
     let mut status = old.clone();
     if tasks_done && !prepared.spec.finally.is_empty() {
         status.finally_start_time.get_or_insert(Time(now));
-        pass.start_finally(&statuses, clock.finally_over)?;
+        pass.start_finally(&ends, clock.finally_over)?;
     }
     status.start_time.get_or_insert(Time(now));
-    status.pipeline_spec.get_or_insert_with(|| prepared.spec.clone());
+    status.pipeline_spec.get_or_insert_with(|| Arc::clone(&prepared.spec));
     let Pass { states, started, mut actions, .. } = pass;
-    let progress =
-        Progress { observed, prepared, states: &states, statuses: &statuses, started: &started, halt };
+    let progress = Progress { observed, prepared, states: &states, ends: &ends, started: &started, halt };
     let done = progress.write(&mut status, tasks_done, now);
     actions.extend(done.event);
     let wake_at = if done.finished { None } else { clock.wake_at(observed.run, &status) };
@@ -151,15 +152,15 @@ struct Pass<'a> {
     prepared: &'a Prepared,
     states: States<'a>,
     actions: Vec<Action>,
-    /// The runs that this pass makes, with the pipeline task of each.
-    started: Vec<(String, Made)>,
+    /// The runs that this pass makes, by the places of their tasks.
+    started: BTreeMap<usize, Vec<Made>>,
 }
 
 impl<'a> Pass<'a> {
     fn new(observed: &'a Observed<'a>, prepared: &'a Prepared) -> Self {
-        let mut states = state::states(observed, prepared.spec.all_tasks());
-        expect_legs(&prepared.spec.tasks, &mut states, &Scope::default());
-        Self { observed, prepared, states, actions: Vec::new(), started: Vec::new() }
+        let mut states = States::observed(observed, &prepared.plan);
+        expect_legs(0..prepared.spec.tasks.len(), &mut states, None);
+        Self { observed, prepared, states, actions: Vec::new(), started: BTreeMap::new() }
     }
 
     /// Why no more tasks of the graph start, if they do not.
@@ -168,10 +169,7 @@ impl<'a> Pass<'a> {
         if self.observed.run.is_gracefully_cancelled() {
             return Some(Skip::GracefullyCancelled);
         }
-        let tasks = self.prepared.spec.tasks.iter();
-        let stopping = tasks
-            .filter_map(|task| self.states.get(task.name.as_str()))
-            .any(super::state::TaskState::stops_others);
+        let stopping = self.states.graph().iter().any(TaskState::stops_others);
         if clock.tasks_over {
             // The tasks that were ended for it are cancelled, which is not why the others are skipped.
             Some(Skip::TasksTimeout)
@@ -184,55 +182,56 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn are_done(&self, tasks: &[PipelineTask]) -> bool {
-        tasks.iter().all(|task| self.states.get(task.name.as_str()).is_some_and(TaskState::is_done))
-    }
-
     fn start_tasks(&mut self, halt: Option<Skip>) -> Result<(), Invalid> {
         skip::mark_tasks(self.prepared, &mut self.states, halt)?;
         let stopping = self.states.values().any(|state| state.invalid.is_some());
         match halt {
-            Some(Skip::GracefullyCancelled) => self.stop(&self.prepared.spec.tasks, Why::GracefullyCancelled),
-            Some(Skip::TasksTimeout) => self.stop(&self.prepared.spec.tasks, Why::TimedOut),
-            Some(_) => {}
-            None => {
-                for name in self.prepared.graph.order() {
-                    let parents = self.prepared.graph.parents(name);
-                    let ready =
-                        parents.iter().all(|parent| self.states.get(parent).is_some_and(TaskState::is_done));
-                    if ready && !stopping {
-                        self.start(name, &Scope::default(), false)?;
+            Some(Skip::GracefullyCancelled) => {
+                stop(self.states.graph(), Why::GracefullyCancelled, &mut self.actions);
+            }
+            Some(Skip::TasksTimeout) => stop(self.states.graph(), Why::TimedOut, &mut self.actions),
+            None if !stopping => {
+                let plan = &self.prepared.plan;
+                for &place in plan.order() {
+                    if plan.parents(place).iter().all(|parent| self.states.at(*parent).is_done()) {
+                        self.start(place, None)?;
                     }
                 }
             }
+            _ => {}
         }
         Ok(())
     }
 
-    fn start_finally(&mut self, statuses: &Scope, timed_out: bool) -> Result<(), Invalid> {
-        expect_legs(&self.prepared.spec.finally, &mut self.states, statuses);
-        skip::mark_finally(self.prepared, &mut self.states, statuses, timed_out)?;
+    fn start_finally(&mut self, ends: &Ends, timed_out: bool) -> Result<(), Invalid> {
+        expect_legs(self.prepared.plan.finally(), &mut self.states, Some(ends));
+        skip::mark_finally(self.prepared, &mut self.states, ends, timed_out)?;
         if timed_out {
-            self.stop(&self.prepared.spec.finally, Why::TimedOut);
+            stop(self.states.finally(), Why::TimedOut, &mut self.actions);
             return Ok(());
         }
-        for task in &self.prepared.spec.finally {
-            self.start(&task.name, statuses, true)?;
+        for place in self.prepared.plan.finally() {
+            self.start(place, Some(ends))?;
         }
         Ok(())
     }
 
     /// Makes the runs of a task that are not there yet.
-    fn start(&mut self, name: &str, statuses: &Scope, finally: bool) -> Result<(), Invalid> {
-        let Some(state) = self.states.get(name) else { return Ok(()) };
+    ///
+    /// `ends`: how the tasks of the graph ended, for a final task.
+    fn start(&mut self, place: usize, ends: Option<&Ends>) -> Result<(), Invalid> {
+        let states = &self.states;
+        let state = states.at(place);
         if state.is_done() || state.runs.len() >= state.expected {
             return Ok(());
         }
-        let mut scope = results::available(state.task, &self.states);
-        scope.extend(&artifacts::known(&self.states));
-        scope.extend(&results::lengths(state.task, &self.states));
-        scope.extend(&results::of_bindings(self.prepared, &self.states));
-        scope.extend(statuses);
+        let mut scope = results::available(place, states);
+        scope.extend(&artifacts::known(place, states));
+        scope.extend(&results::lengths(place, states));
+        scope.extend(&results::of_bindings(self.prepared, states, place, ends));
+        if let Some(ends) = ends {
+            scope.extend(&results::statuses(place, states, ends));
+        }
         let making = Making {
             group: self.observed.group,
             run: self.observed.run,
@@ -240,37 +239,36 @@ impl<'a> Pass<'a> {
             prepared: self.prepared,
             scope: &scope,
             config: self.observed.config,
-            finally,
+            finally: ends.is_some(),
         };
+        let known: BTreeSet<&str> = state.runs.iter().map(|run| run.name()).collect();
         for child in making.runs(state.task)? {
-            if !state.runs.iter().any(|known| known.name() == child.child().name()) {
-                self.started.push((name.to_owned(), child.clone()));
+            if !known.contains(child.child().name()) {
+                self.started.entry(place).or_default().push(child.clone());
                 self.actions.push(child.create());
             }
         }
         Ok(())
     }
+}
 
-    fn stop(&mut self, tasks: &[PipelineTask], why: Why) {
-        let states = tasks.iter().filter_map(|task| self.states.get(task.name.as_str()));
-        let actions: Vec<Action> =
-            states.flat_map(|state| &state.runs).filter_map(|run| run.stop(why)).collect();
-        self.actions.extend(actions);
-    }
+fn stop(states: &[TaskState<'_>], why: Why, actions: &mut Vec<Action>) {
+    actions.extend(states.iter().flat_map(|state| &state.runs).filter_map(|run| run.stop(why)));
 }
 
 /// How many legs each matrix has, as soon as that can be known.
-fn expect_legs(tasks: &[PipelineTask], states: &mut States<'_>, statuses: &Scope) {
-    for task in tasks {
+fn expect_legs(places: Range<usize>, states: &mut States<'_>, ends: Option<&Ends>) {
+    for place in places {
+        let task = states.at(place).task;
         let Some(matrix) = &task.matrix else { continue };
-        let Ok(mut scope) = results::for_task(task, states) else { continue };
-        scope.extend(statuses);
+        let Ok(mut scope) = results::for_task(place, states) else { continue };
+        if let Some(ends) = ends {
+            scope.extend(&results::statuses(place, states, ends));
+        }
         let matrix = matrix::expand(matrix, &scope);
         // What is wrong with it is told when its runs are to be made.
-        let legs = if matrix::check(&task.name, &matrix).is_ok() { matrix::legs(&matrix).len() } else { 1 };
-        if let Some(state) = states.get_mut(task.name.as_str()) {
-            state.expected = legs.max(1);
-        }
+        let legs = if matrix::check(&task.name, &matrix).is_ok() { matrix::len(&matrix) } else { 1 };
+        states.at_mut(place).expected = legs.max(1);
     }
 }
 

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use ergon_api::reasons::pipeline_run as reasons;
-use ergon_api::variables::Part;
-use ergon_api::{ParamValue, PipelineRunResult, PipelineSpec, PipelineTask};
+use ergon_api::texts::variables_in;
+use ergon_api::variables::{Part, Variable};
+use ergon_api::{ParamValue, PipelineRunResult, PipelineSpec};
 
 use super::child::Child;
 use super::prepare::Prepared;
 use super::state::States;
-use crate::expr::{Scope, expand_value, json_references};
-use crate::graph::{as_result, references, result_references};
+use crate::expr::{Scope, expand_value};
+use crate::graph::as_result;
 use crate::task::Invalid;
 
 /// A result that a task needs and that is not there.
@@ -24,14 +25,20 @@ pub(super) struct Missing {
 ///
 /// # Errors
 /// The first that is not there.
-pub(super) fn for_task(task: &PipelineTask, states: &States<'_>) -> Result<Scope, Missing> {
+pub(super) fn for_task(place: usize, states: &States<'_>) -> Result<Scope, Missing> {
     let mut scope = Scope::default();
-    for (_, needs, result) in result_references(task) {
-        let value = states.get(needs.as_str()).and_then(|state| state.result(&result));
-        let Some(value) = value else { return Err(Missing { task: needs, result }) };
-        scope.set(&["tasks", &needs, "results", &result], value);
+    for (needs, result) in used(place, states) {
+        match states.get(needs).and_then(|state| state.result(result)) {
+            Some(value) => scope.set(&["tasks", needs, "results", result], value),
+            None => return Err(Missing { task: needs.to_owned(), result: result.to_owned() }),
+        };
     }
     Ok(scope)
+}
+
+/// The results that a task refers to, as (task, result).
+fn used<'a>(place: usize, states: &States<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    states.plan().uses(place).iter().filter_map(|(_, reference)| as_result(reference))
 }
 
 impl Missing {
@@ -54,14 +61,10 @@ impl Missing {
 ///
 /// # Errors
 /// The first that is not.
-pub(super) fn check_indices(
-    prepared: &Prepared,
-    task: &PipelineTask,
-    states: &States<'_>,
-) -> Result<(), Invalid> {
-    for (_, reference) in references(task) {
+pub(super) fn check_indices(prepared: &Prepared, place: usize, states: &States<'_>) -> Result<(), Invalid> {
+    for (_, reference) in prepared.plan.uses(place) {
         let Part::Item(index) = reference.part else { continue };
-        let Some((needs, result)) = as_result(&reference) else { continue };
+        let Some((needs, result)) = as_result(reference) else { continue };
         if let Some(ParamValue::Array(items)) = states.get(needs).and_then(|state| state.result(result))
             && index >= items.len()
         {
@@ -80,12 +83,12 @@ pub(super) fn check_indices(
 }
 
 /// How many legs the matrices have that a task asks for, and how many values they produced.
-pub(super) fn lengths(task: &PipelineTask, states: &States<'_>) -> Scope {
+pub(super) fn lengths(place: usize, states: &States<'_>) -> Scope {
     let mut scope = Scope::default();
-    for (_, reference) in references(task) {
+    for (_, reference) in states.plan().uses(place) {
         let names = reference.names();
         let ["tasks", needs, "matrix", rest @ ..] = names.as_slice() else { continue };
-        let Some(state) = states.get(*needs).filter(|state| state.task.matrix.is_some()) else { continue };
+        let Some(state) = states.get(needs).filter(|state| state.task.matrix.is_some()) else { continue };
         let length = match rest {
             ["length"] if state.skip.is_some() => Some(0),
             ["length"] => Some(state.expected),
@@ -102,54 +105,101 @@ pub(super) fn lengths(task: &PipelineTask, states: &States<'_>) -> Scope {
     scope
 }
 
-/// Those of the results that the run's own bindings of workspaces refer to which are there.
-pub(super) fn of_bindings(prepared: &Prepared, states: &States<'_>) -> Scope {
+/// What a task's bindings of the run's workspaces refer to, as far as it is there.
+pub(super) fn of_bindings(
+    prepared: &Prepared,
+    states: &States<'_>,
+    place: usize,
+    ends: Option<&Ends>,
+) -> Scope {
     let mut scope = Scope::default();
-    let bindings = serde_json::to_value(&prepared.workspaces).unwrap_or_default();
-    for (_, reference) in json_references(&bindings) {
+    if states.at(place).task.workspaces.is_empty() {
+        return scope;
+    }
+    for (_, reference) in variables_in(&prepared.workspaces, &[]) {
         if let Some((task, result)) = as_result(&reference)
             && let Some(value) = states.get(task).and_then(|state| state.result(result))
         {
             scope.set(&["tasks", task, "results", result], value);
+        } else if let Some(ends) = ends {
+            ends.tell(&reference, states, &mut scope);
         }
     }
     scope
 }
 
 /// Those of the results that a task refers to which are there.
-pub(super) fn available(task: &PipelineTask, states: &States<'_>) -> Scope {
+pub(super) fn available(place: usize, states: &States<'_>) -> Scope {
     let mut scope = Scope::default();
-    for (_, needs, result) in result_references(task) {
-        if let Some(value) = states.get(needs.as_str()).and_then(|state| state.result(&result)) {
-            scope.set(&["tasks", &needs, "results", &result], value);
+    for (needs, result) in used(place, states) {
+        if let Some(value) = states.get(needs).and_then(|state| state.result(result)) {
+            scope.set(&["tasks", needs, "results", result], value);
         }
     }
     scope
 }
 
-/// What `finally` tasks may also refer to: how each task ended, and all of them together.
-pub(super) fn statuses(spec: &PipelineSpec, states: &States<'_>) -> Scope {
-    let mut scope = Scope::default();
-    // Whether a failure is ignored is for the run to say, not for those who ask how its tasks ended.
-    let mut any_failed = false;
-    let mut any_skipped = false;
-    let mut all_started_succeeded = true;
-    for task in &spec.tasks {
-        let Some(state) = states.get(task.name.as_str()) else { continue };
-        scope.set(&["tasks", &task.name, "status"], state.status_word());
-        let run = state.runs.iter().find(|run| !run.is_successful()).or(state.runs.first());
-        scope.set(&["tasks", &task.name, "reason"], run.copied().map_or("", Child::reason));
-        any_failed |= state.has_failures() || state.invalid.is_some();
-        any_skipped |= state.skip.is_some();
-        all_started_succeeded &= state.skip.is_some() || state.is_succeeded();
+/// How a run's tasks ended, which `finally` tasks may also refer to.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// All of them together.
+    all: &'static str,
+}
+
+impl Ends {
+    /// Looks at all tasks of the graph, if anything asks for that.
+    pub fn of(states: &States<'_>) -> Self {
+        if !states.plan().uses_overall_status() {
+            return Self { all: "None" };
+        }
+        // Whether a failure is ignored is for the run to say, not for those who ask how its tasks ended.
+        let mut any_failed = false;
+        let mut any_skipped = false;
+        let mut all_started_succeeded = true;
+        for state in states.graph() {
+            any_failed |= state.has_failures() || state.invalid.is_some();
+            any_skipped |= state.skip.is_some();
+            all_started_succeeded &= state.skip.is_some() || state.is_succeeded();
+        }
+        let all = match (any_failed, all_started_succeeded, any_skipped) {
+            (true, ..) => "Failed",
+            (false, true, true) => "Completed",
+            (false, true, false) => "Succeeded",
+            (false, false, _) => "None",
+        };
+        Self { all }
     }
-    let all = match (any_failed, all_started_succeeded, any_skipped) {
-        (true, ..) => "Failed",
-        (false, true, true) => "Completed",
-        (false, true, false) => "Succeeded",
-        (false, false, _) => "None",
-    };
-    scope.set(&["tasks", "status"], all);
+
+    /// Sets what a reference to the end of a task, or of all, stands for.
+    fn tell(&self, reference: &Variable, states: &States<'_>, scope: &mut Scope) {
+        let names = reference.names();
+        match names.as_slice() {
+            ["tasks", "status"] => {
+                scope.set(&names, self.all);
+            }
+            ["tasks", task, what @ ("status" | "reason")] => {
+                let place =
+                    states.plan().place(task).filter(|place| !states.plan().finally().contains(place));
+                let Some(state) = place.map(|place| states.at(place)) else { return };
+                let word = if *what == "status" {
+                    state.status_word()
+                } else {
+                    let run = state.runs.iter().find(|run| !run.is_successful()).or(state.runs.first());
+                    run.copied().map_or("", Child::reason)
+                };
+                scope.set(&names, word);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a task refers to of how others ended.
+pub(super) fn statuses(place: usize, states: &States<'_>, ends: &Ends) -> Scope {
+    let mut scope = Scope::default();
+    for (_, reference) in states.plan().uses(place) {
+        ends.tell(reference, states, &mut scope);
+    }
     scope
 }
 
@@ -161,19 +211,19 @@ pub(super) fn statuses(spec: &PipelineSpec, states: &States<'_>) -> Scope {
 pub(super) fn of_run(
     spec: &PipelineSpec,
     states: &States<'_>,
-    statuses: &Scope,
+    ends: &Ends,
 ) -> Result<Vec<PipelineRunResult>, Vec<String>> {
     let mut results = Vec::new();
     let mut broken = BTreeSet::new();
     for declared in &spec.results {
-        let Ok(value) = serde_json::to_value(&declared.value) else { continue };
-        let mut scope = statuses.clone();
+        let mut scope = Scope::default();
         let mut complete = true;
-        for (_, reference) in json_references(&value) {
+        for (_, reference) in variables_in(&declared.value, &[]) {
             // Only here may a reference say `finally`, for a final task.
-            let (root, task, result) = match reference.names().as_slice() {
-                [root @ ("tasks" | "finally"), task, "results", result, ..] => (*root, *task, *result),
-                _ => continue,
+            let names = reference.names();
+            let [root @ ("tasks" | "finally"), task, "results", result, ..] = names.as_slice() else {
+                ends.tell(&reference, states, &mut scope);
+                continue;
             };
             let state = states.get(task);
             if let Some(value) = state.and_then(|state| state.result(result)) {

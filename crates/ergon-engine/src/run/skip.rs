@@ -4,7 +4,8 @@ use ergon_api::PipelineTask;
 use ergon_api::reasons::{pipeline_run as reasons, skip};
 
 use super::prepare::Prepared;
-use super::state::States;
+use super::results::Ends;
+use super::state::{States, TaskState};
 use super::{matrix, results, when};
 use crate::expr::Scope;
 use crate::task::Invalid;
@@ -52,29 +53,27 @@ pub(super) fn mark_tasks(
     halt: Option<Skip>,
 ) -> Result<(), Invalid> {
     let mut stopping = false;
-    for name in prepared.graph.order() {
-        let Some(state) = states.get(name.as_str()).filter(|state| !state.is_started()) else { continue };
+    for &place in prepared.plan.order() {
+        if states.at(place).is_started() {
+            continue;
+        }
         let verdict = match halt {
             Some(halt) => Some(Err(halt)),
-            None => verdict(prepared, state.task, states)?,
+            None => verdict(prepared, place, states)?,
         };
-        if let Some(state) = states.get_mut(name.as_str()) {
-            match verdict {
-                Some(Err(skip)) => state.skip = Some(skip),
-                Some(Ok(invalid)) => {
-                    state.invalid = Some(invalid);
-                    stopping = true;
-                }
-                None => {}
+        match verdict {
+            Some(Err(skip)) => states.at_mut(place).skip = Some(skip),
+            Some(Ok(invalid)) => {
+                states.at_mut(place).invalid = Some(invalid);
+                stopping = true;
             }
+            None => {}
         }
     }
     if stopping {
-        for name in prepared.graph.order() {
-            if let Some(state) = states.get_mut(name.as_str())
-                && !state.is_started()
-                && state.invalid.is_none()
-            {
+        for &place in prepared.plan.order() {
+            let state = states.at_mut(place);
+            if !state.is_started() && state.invalid.is_none() {
                 state.skip = Some(Skip::Stopping);
             }
         }
@@ -85,31 +84,31 @@ pub(super) fn mark_tasks(
 /// Why a task that has not started never will, or what makes it invalid; none while it may still start.
 fn verdict(
     prepared: &Prepared,
-    task: &PipelineTask,
+    place: usize,
     states: &States<'_>,
 ) -> Result<Option<Result<String, Skip>>, Invalid> {
-    let parents: Vec<_> =
-        prepared.graph.parents(&task.name).into_iter().filter_map(|parent| states.get(parent)).collect();
-    if !parents.iter().all(|parent| parent.is_done()) {
+    let parents = || prepared.plan.parents(place).iter().map(|parent| states.at(*parent));
+    if !parents().all(TaskState::is_done) {
         return Ok(None);
     }
-    if !holds(prepared, task, &results::available(task, states))? {
+    let task = states.at(place).task;
+    if !holds(prepared, task, &results::available(place, states))? {
         return Ok(Some(Err(Skip::When)));
     }
-    if parents.iter().filter_map(|parent| parent.skip).any(|skip| skip != Skip::When) {
+    if parents().filter_map(|parent| parent.skip).any(|skip| skip != Skip::When) {
         return Ok(Some(Err(Skip::ParentSkipped)));
     }
-    match results::for_task(task, states) {
+    match results::for_task(place, states) {
         Ok(scope) => {
-            results::check_indices(prepared, task, states)?;
+            results::check_indices(prepared, place, states)?;
             Ok(empty_matrix(task, &scope).map(Err))
         }
         Err(missing) => {
-            let producer = states.get(missing.task.as_str());
+            let producer = states.get(&missing.task);
             if task.continues_on_error() || producer.is_some_and(|producer| producer.skip.is_some()) {
                 return Ok(Some(Err(Skip::MissingResults)));
             }
-            let succeeded = producer.is_some_and(super::state::TaskState::is_succeeded);
+            let succeeded = producer.is_some_and(TaskState::is_succeeded);
             Ok(Some(Ok(missing.message(&task.name, succeeded))))
         }
     }
@@ -122,18 +121,19 @@ fn verdict(
 pub(super) fn mark_finally(
     prepared: &Prepared,
     states: &mut States<'_>,
-    statuses: &Scope,
+    ends: &Ends,
     timed_out: bool,
 ) -> Result<(), Invalid> {
-    for task in &prepared.spec.finally {
-        if states.get(task.name.as_str()).is_none_or(super::state::TaskState::is_started) {
+    for place in prepared.plan.finally() {
+        if states.at(place).is_started() {
             continue;
         }
-        let skip = match results::for_task(task, states) {
+        let task = states.at(place).task;
+        let skip = match results::for_task(place, states) {
             Err(_) => Some(Skip::MissingResults),
             Ok(mut scope) => {
-                results::check_indices(prepared, task, states)?;
-                scope.extend(statuses);
+                results::check_indices(prepared, place, states)?;
+                scope.extend(&results::statuses(place, states, ends));
                 if !holds(prepared, task, &scope)? {
                     Some(Skip::When)
                 } else if timed_out {
@@ -143,9 +143,7 @@ pub(super) fn mark_finally(
                 }
             }
         };
-        if let Some(state) = states.get_mut(task.name.as_str()) {
-            state.skip = skip;
-        }
+        states.at_mut(place).skip = skip;
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! Where each pipeline task stands, as its runs say.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use ergon_api::{ParamValue, PipelineTask};
 
 use super::Observed;
 use super::child::Child;
+use super::plan::Plan;
 use super::skip::Skip;
 
 /// One pipeline task and what is known of it.
@@ -23,8 +23,66 @@ pub struct TaskState<'a> {
     pub invalid: Option<String>,
 }
 
-/// All pipeline tasks of a run, `finally` tasks among them, by name.
-pub type States<'a> = BTreeMap<&'a str, TaskState<'a>>;
+/// All pipeline tasks of a run, `finally` tasks among them, by their places in the plan.
+#[derive(Debug)]
+pub struct States<'a> {
+    plan: &'a Plan,
+    list: Vec<TaskState<'a>>,
+}
+
+impl<'a> States<'a> {
+    /// The state of all tasks, before anything is skipped.
+    pub fn observed(observed: &Observed<'a>, plan: &'a Plan) -> Self {
+        let label = observed.group.label("pipelineTask");
+        let mut list: Vec<TaskState<'a>> = plan
+            .tasks()
+            .map(|(_, task)| TaskState { task, runs: Vec::new(), expected: 1, skip: None, invalid: None })
+            .collect();
+        for child in observed.children.iter() {
+            if let Some(place) = child.label(&label).and_then(|task| plan.place(task)) {
+                list[place].runs.push(child);
+            }
+        }
+        for state in list.iter_mut().filter(|state| state.runs.len() > 1) {
+            state.runs.sort_by_cached_key(|run| (run.matrix_leg(), run.name().to_owned()));
+        }
+        Self { plan, list }
+    }
+
+    pub fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
+    /// By the task's place.
+    pub fn at(&self, place: usize) -> &TaskState<'a> {
+        &self.list[place]
+    }
+
+    /// By the task's place.
+    pub fn at_mut(&mut self, place: usize) -> &mut TaskState<'a> {
+        &mut self.list[place]
+    }
+
+    /// By the task's name; none where there is no such task.
+    pub fn get(&self, task: &str) -> Option<&TaskState<'a>> {
+        Some(&self.list[self.plan.place(task)?])
+    }
+
+    /// All of them, in the order of the file.
+    pub fn values(&self) -> impl Iterator<Item = &TaskState<'a>> {
+        self.list.iter()
+    }
+
+    /// Those of the graph, without the final ones.
+    pub fn graph(&self) -> &[TaskState<'a>] {
+        &self.list[..self.plan.finally().start]
+    }
+
+    /// Those of the final tasks.
+    pub fn finally(&self) -> &[TaskState<'a>] {
+        &self.list[self.plan.finally()]
+    }
+}
 
 impl TaskState<'_> {
     pub fn is_started(&self) -> bool {
@@ -105,22 +163,4 @@ impl TaskState<'_> {
     fn is_ended(&self) -> bool {
         self.is_started() && self.runs.len() >= self.expected && self.runs.iter().all(|run| run.is_done())
     }
-}
-
-/// The state of all tasks, before anything is skipped.
-pub fn states<'a>(observed: &Observed<'a>, tasks: impl Iterator<Item = &'a PipelineTask>) -> States<'a> {
-    let label = observed.group.label("pipelineTask");
-    let mut by_task: BTreeMap<&str, Vec<Child<'_>>> = BTreeMap::new();
-    for child in observed.children.iter() {
-        if let Some(task) = child.label(&label) {
-            by_task.entry(task).or_default().push(child);
-        }
-    }
-    tasks
-        .map(|task| {
-            let mut runs = by_task.remove(task.name.as_str()).unwrap_or_default();
-            runs.sort_by_cached_key(|run| (run.matrix_leg(), run.name().to_owned()));
-            (task.name.as_str(), TaskState { task, runs, expected: 1, skip: None, invalid: None })
-        })
-        .collect()
 }

@@ -7,7 +7,7 @@ use super::Observed;
 use super::find::{self, TaskSeen};
 use super::prepare::Prepared;
 use crate::action::Need;
-use crate::graph::result_references;
+use crate::graph::as_result;
 use crate::task::inputs::list;
 use crate::task::{Invalid, unserved};
 
@@ -40,9 +40,9 @@ pub(super) fn check(observed: &Observed<'_>, prepared: &Prepared) -> Result<Chec
     if waiting {
         return Ok(Checked::Waiting);
     }
-    for task in prepared.spec.all_tasks() {
+    for (place, task) in prepared.plan.tasks() {
         check_conditions(prepared, task)?;
-        check_results(observed, prepared, task)?;
+        check_results(observed, prepared, place, task)?;
     }
     Ok(Checked::Fine)
 }
@@ -121,9 +121,16 @@ fn check_conditions(prepared: &Prepared, task: &PipelineTask) -> Result<(), Inva
 }
 
 /// References to results that the other task does not declare, and so never writes.
-fn check_results(observed: &Observed<'_>, prepared: &Prepared, task: &PipelineTask) -> Result<(), Invalid> {
-    for (field, needs, result) in result_references(task) {
-        let Some(producer) = prepared.spec.tasks.iter().find(|task| task.name == needs) else {
+fn check_results(
+    observed: &Observed<'_>,
+    prepared: &Prepared,
+    place: usize,
+    task: &PipelineTask,
+) -> Result<(), Invalid> {
+    for (field, reference) in prepared.plan.uses(place) {
+        let Some((needs, result)) = as_result(reference) else { continue };
+        let Some(producer) = prepared.plan.place(needs).and_then(|place| prepared.spec.tasks.get(place))
+        else {
             return Err(Invalid::new(
                 reasons::INVALID_TASK_RESULT_REFERENCE,
                 format!(
@@ -138,7 +145,7 @@ fn check_results(observed: &Observed<'_>, prepared: &Prepared, task: &PipelineTa
             TaskSeen::Pipeline(spec) => spec.results.iter().map(|declared| declared.name.as_str()).collect(),
             TaskSeen::Need(_) | TaskSeen::Waiting | TaskSeen::Later => continue,
         };
-        if !declared.contains(&result.as_str()) {
+        if !declared.contains(&result) {
             return Err(Invalid::new(
                 reasons::INVALID_TASK_RESULT_REFERENCE,
                 format!(

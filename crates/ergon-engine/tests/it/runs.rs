@@ -1,12 +1,13 @@
 //! Pipeline runs: each case is carried to its end with tasks that end as the case says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ergon_api::{
     Condition, ConditionStatus, Config, CustomRun, CustomRunSpecStatus, Group, Param, Pipeline, PipelineRun,
-    Task, TaskRun,
+    PipelineRunStatus, PipelineSpec, Task, TaskRun,
 };
-use ergon_engine::run::{Child, Children, Observed, reconcile};
+use ergon_engine::run::{Child, Children, Observed, Plan, reconcile};
 use ergon_engine::{Action, Library, Need, Outcome};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -124,8 +125,11 @@ impl World {
                 ancestors: &ancestors,
                 library: &self.library,
                 config: &self.config,
+                plan: None,
             };
-            match reconcile(&observed, self.now) {
+            let outcome = reconcile(&observed, self.now);
+            self.check_plans(&observed, &outcome);
+            match outcome {
                 Outcome::Decided(decision) => break decision,
                 Outcome::Needs(needs) => {
                     for need in needs {
@@ -141,6 +145,22 @@ impl World {
             self.perform(action);
         }
         changed
+    }
+
+    /// A plan that is kept changes no decision, and neither does one of another pipeline.
+    fn check_plans(&self, observed: &Observed<'_>, outcome: &Outcome<PipelineRunStatus>) {
+        let own = self.run.status.as_ref().and_then(|status| status.pipeline_spec.clone());
+        let other: PipelineSpec = serde_json::from_value(
+            json!({"tasks": [{"name": "other", "taskSpec": {"steps": [{"image": "i"}]}}]}),
+        )
+        .unwrap();
+        for spec in own.into_iter().chain([Arc::new(other)]) {
+            // As it comes from the API server: equal, and not the same.
+            let spec: PipelineSpec = serde_json::from_value(serde_json::to_value(&*spec).unwrap()).unwrap();
+            let Ok(plan) = Plan::of(Arc::new(spec)) else { continue };
+            let planned = Observed { plan: Some(&Arc::new(plan)), ..*observed };
+            assert_eq!(reconcile(&planned, self.now), *outcome);
+        }
     }
 
     fn look_up(&mut self, need: &Need) {

@@ -213,6 +213,7 @@ impl World {
             ancestors: &self.ancestors(&run.metadata),
             library: &self.library,
             config: &self.config,
+            plan: None,
         };
         match run::reconcile(&observed, now) {
             Outcome::Needs(needs) => pass.effects.extend(needs.into_iter().map(Effect::LookUp)),
