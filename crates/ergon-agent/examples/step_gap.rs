@@ -45,7 +45,7 @@ fn measure(steps: usize) -> ExitCode {
         ..Default::default()
     };
     let task =
-        TaskPlan { name: "task".to_owned(), steps: (0..steps).map(step).collect(), results: Vec::new() };
+        TaskPlan { name: "task".to_owned(), steps: (0..steps).map(step).collect(), ..Default::default() };
     let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], report: None };
     let started = Instant::now();
     let report = run(&plan, directory.path(), &own);
@@ -89,7 +89,7 @@ async fn run(plan: &PodPlan, directory: &Path, own: &str) -> PodReport {
         shim.env("ERGON_TERMINATION_MESSAGE", directory.join(format!("message-{}", step.container)));
         shims.push(shim.spawn().expect("a shim"));
     }
-    let report = carry_out(plan, &run_dir, &reports, outside).await.expect("sockets");
+    let report = carry_out(plan, &run_dir, &reports, outside).await.expect("sockets").report;
     for mut shim in shims {
         shim.wait().expect("the end of a shim");
     }

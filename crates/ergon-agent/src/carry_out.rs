@@ -19,9 +19,18 @@ const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// The pause after a connection that could not be accepted, such as for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Carries out a plan until every step has ended and every shim knows; gives the last report.
+/// How a pod's tasks ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The last report.
+    pub report: PodReport,
+    /// Whether a task failed, or was stopped.
+    pub failed: bool,
+}
+
+/// Carries out a plan until every step and sidecar has ended and every shim knows.
 ///
-/// Each step's shim is expected at `run_dir/<container>/agent.sock`. `reports` always holds the newest state.
+/// Each one's shim is expected at `run_dir/<container>/agent.sock`. `reports` always holds the newest state.
 /// `events` is what the shell knows from elsewhere: that the pod is to stop, or that a container could not even
 /// start (as [`Event::Ended`]).
 pub async fn carry_out(
@@ -29,12 +38,12 @@ pub async fn carry_out(
     run_dir: &Path,
     reports: &watch::Sender<PodReport>,
     mut events: mpsc::UnboundedReceiver<Event>,
-) -> Result<PodReport, SocketError> {
+) -> Result<End, SocketError> {
     let mut state = PodState::new(plan);
     let (seen, mut next) = mpsc::unbounded_channel();
     let mut shell = Shell { seen, links: BTreeMap::new(), tasks: JoinSet::new() };
     for (at_task, task) in plan.tasks.iter().enumerate() {
-        for (at_step, step) in task.steps.iter().enumerate() {
+        for (at_step, step) in task.parts().enumerate() {
             let listener = socket::listen(run_dir, &step.container)?;
             let id = StepId { task: at_task, step: at_step };
             shell.tasks.spawn(accept(listener, id, shell.seen.clone()));
@@ -66,7 +75,7 @@ pub async fn carry_out(
             match command {
                 Command::Run { id, command } => shell.tell(id, ToShim::Run(command)),
                 Command::Skip { id, exit } => {
-                    let step = plan.tasks.get(id.task).and_then(|task| task.steps.get(id.step));
+                    let step = plan.tasks.get(id.task).and_then(|task| task.part(id.step));
                     let step = Box::new(step.cloned().unwrap_or_default());
                     shell.tell(id, ToShim::Skip { step, exit });
                 }
@@ -80,7 +89,7 @@ pub async fn carry_out(
         // Ended tasks give nothing that was not said; they are only cleared away.
         while shell.tasks.try_join_next().is_some() {}
     }
-    Ok(state.report())
+    Ok(End { report: state.report(), failed: state.has_failed() })
 }
 
 /// What the loop waits for.
@@ -120,7 +129,7 @@ impl Shell {
     }
 }
 
-/// Takes connections of one step. The engine decides on each; a second one is refused, not left waiting.
+/// Takes connections of one step or sidecar. The engine decides on each; a second one is refused, not left waiting.
 async fn accept(listener: UnixListener, id: StepId, seen: mpsc::UnboundedSender<Seen>) {
     loop {
         let mut stream = match listener.accept().await {
@@ -165,10 +174,7 @@ async fn listen(mut reader: OwnedReadHalf, id: StepId, seen: mpsc::UnboundedSend
 /// One line for each thing that happens, for whoever reads the agent's log.
 fn log(plan: &PodPlan, event: &Event) {
     let container = |id: &StepId| {
-        plan.tasks
-            .get(id.task)
-            .and_then(|task| task.steps.get(id.step))
-            .map_or("", |step| step.container.as_str())
+        plan.tasks.get(id.task).and_then(|task| task.part(id.step)).map_or("", |step| step.container.as_str())
     };
     match event {
         Event::Connected { id } => tracing::debug!(container = container(id), "connected"),

@@ -12,7 +12,7 @@ mod socket;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use carry_out::carry_out;
+pub use carry_out::{End, carry_out};
 pub use links::link_steps;
 pub use plan::{PlanError, from_environment};
 pub use report::{Reporter, ReporterError};

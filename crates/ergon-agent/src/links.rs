@@ -31,7 +31,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let step = |name: &str| StepPlan { container: name.to_owned(), ..Default::default() };
         let steps = vec![step("step-a"), step("step-b")];
-        let task = TaskPlan { name: "t".to_owned(), steps, results: Vec::new() };
+        let task = TaskPlan { name: "t".to_owned(), steps, ..Default::default() };
         let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], report: None };
         for _ in 0..2 {
             link_steps(&plan, directory.path()).unwrap();

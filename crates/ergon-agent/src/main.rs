@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ergon_agent::{Reporter, carry_out, from_environment, link_steps, now};
+use ergon_agent::{End, Reporter, carry_out, from_environment, link_steps, now};
 use ergon_engine::coordinate::Event;
+use ergon_engine::pod;
 use ergon_wire::{PodPlan, PodReport, StopReason, paths};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -19,17 +20,18 @@ const POD_MESSAGE_LIMIT: usize = 12 << 10;
 fn main() -> ExitCode {
     tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::stderr).init();
     match carry_out_the_plan() {
-        // However the steps ended: that is theirs to tell.
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(failed) if failed => ExitCode::from(pod::TASK_FAILED),
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the plan cannot be carried out");
             leave_message(&error.to_string());
-            ExitCode::FAILURE
+            ExitCode::from(pod::AGENT_FAILED)
         }
     }
 }
 
-fn carry_out_the_plan() -> Result<(), Box<dyn std::error::Error>> {
+/// Gives whether a task failed. Why is for its steps to tell: the exit code is for those who look at containers alone.
+fn carry_out_the_plan() -> Result<bool, Box<dyn std::error::Error>> {
     let plan = from_environment(|name| std::env::var(name).ok())?;
     if let Err(error) = link_steps(&plan, Path::new(paths::STEPS)) {
         tracing::warn!(%error, "the steps' folders cannot be found by their numbers");
@@ -38,16 +40,16 @@ fn carry_out_the_plan() -> Result<(), Box<dyn std::error::Error>> {
     let outcome = runtime.block_on(serve(&plan));
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
-    let report = outcome?;
+    let End { report, failed } = outcome?;
     let message = serde_json::to_string(&report)?;
     let containers = report.steps.len() + 1;
     if message.len() <= MESSAGE_LIMIT.min(POD_MESSAGE_LIMIT / containers) {
         leave_message(&message);
     }
-    Ok(())
+    Ok(failed)
 }
 
-async fn serve(plan: &PodPlan) -> Result<PodReport, Box<dyn std::error::Error>> {
+async fn serve(plan: &PodPlan) -> Result<End, Box<dyn std::error::Error>> {
     let (events, outside) = mpsc::unbounded_channel();
     let (reports, newest) = watch::channel(PodReport::default());
     let mut terminate = signal(SignalKind::terminate())?;
@@ -63,14 +65,14 @@ async fn serve(plan: &PodPlan) -> Result<PodReport, Box<dyn std::error::Error>> 
             .ok()
     });
     let reporter = reporter.map(|reporter| tokio::spawn(reporter.run(newest, events)));
-    let report = carry_out(plan, Path::new(paths::RUN), &reports, outside).await?;
+    let end = carry_out(plan, Path::new(paths::RUN), &reports, outside).await?;
     drop(reports);
     if let Some(reporter) = reporter
         && tokio::time::timeout(LAST_REPORT, reporter).await.is_err()
     {
         tracing::warn!("the last report was not taken: the termination messages have to do");
     }
-    Ok(report)
+    Ok(end)
 }
 
 /// Leaves a message for the kubelet, where there is one.

@@ -6,12 +6,14 @@
 mod turn;
 mod values;
 
+use std::collections::BTreeMap;
+
 use ergon_wire::{
     Exit, ExitRecord, Millis, OnError, PodPlan, PodReport, RunCommand, StepPlan, StepReport, StepState,
     StopReason, TaskPlan,
 };
 
-/// One step of a plan, by the places of its task and of itself, counted from 0.
+/// One step or sidecar of a plan, by the places of its task and of itself in [`TaskPlan::parts`], counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId {
     pub task: usize,
@@ -40,12 +42,12 @@ pub enum Command {
         id: StepId,
         command: Box<RunCommand>,
     },
-    /// The step never runs: its end is this one.
+    /// The step or sidecar never runs: its end is this one.
     Skip {
         id: StepId,
         exit: Exit,
     },
-    /// End the step's command, by force once the grace period is over.
+    /// End the command, by force once the grace period is over.
     Stop {
         id: StepId,
         reason: StopReason,
@@ -57,13 +59,14 @@ pub enum Command {
     },
     /// [`PodState::report`] changed.
     Report,
-    /// Every step has ended and its shim knows: there is nothing more to wait for.
+    /// Everything has ended and each shim knows: there is nothing more to wait for.
     Finished,
 }
 
 /// Where all steps of a pod stand.
 ///
-/// Steps of one task run in order, each once the one before has ended well. Tasks do not wait for each other.
+/// Steps of one task run in order, each once the one before has ended well; the first once all sidecars of its task have
+/// started. A sidecar may end early, and is ended after the last step. Tasks do not wait for each other.
 #[derive(Debug, Clone)]
 pub struct PodState {
     tasks: Vec<Task>,
@@ -76,10 +79,12 @@ pub struct PodState {
 struct Task {
     plan: TaskPlan,
     steps: Vec<Step>,
+    sidecars: Vec<Step>,
     /// No step of this task starts any more.
     failed: bool,
 }
 
+/// A step, or a sidecar.
 #[derive(Debug, Clone)]
 struct Step {
     phase: Phase,
@@ -109,8 +114,10 @@ enum Link {
 impl PodState {
     /// All steps wait. A plan without steps is finished at once: see [`Self::is_finished`].
     pub fn new(plan: &PodPlan) -> Self {
+        let waiting = |count| vec![Step { phase: Phase::Waiting, link: Link::NotYet }; count];
         let tasks = plan.tasks.iter().map(|plan| Task {
-            steps: vec![Step { phase: Phase::Waiting, link: Link::NotYet }; plan.steps.len()],
+            steps: waiting(plan.steps.len()),
+            sidecars: waiting(plan.sidecars.len()),
             plan: plan.clone(),
             failed: false,
         });
@@ -124,7 +131,7 @@ impl PodState {
         let mut commands = Vec::new();
         let changed = match event {
             Event::Connected { id } => self.connected(id, &mut commands),
-            Event::Started { id, at } => self.started(id, at),
+            Event::Started { id, at } => self.started(id, at, &mut commands),
             Event::Ended { id, record } => self.ended(id, record, &mut commands),
             Event::Lost { id, at } => self.lost(id, at, &mut commands),
             Event::Stop { reason, at } => self.stop(reason, at, &mut commands),
@@ -140,7 +147,7 @@ impl PodState {
         commands
     }
 
-    /// The whole state, in the order of the plan.
+    /// The steps' whole state, in the order of the plan. What sidecars do is for the kubelet to tell.
     pub fn report(&self) -> PodReport {
         let steps = self.tasks.iter().flat_map(|task| {
             task.plan.steps.iter().zip(&task.steps).map(|(plan, step)| StepReport {
@@ -152,20 +159,27 @@ impl PodState {
                 },
             })
         });
-        PodReport { sequence: self.sequence, steps: steps.collect(), done: self.all(Step::has_ended) }
+        let done = self.tasks.iter().all(Task::is_over);
+        PodReport { sequence: self.sequence, steps: steps.collect(), done }
     }
 
-    /// Whether every step has ended and every shim knows.
+    /// Whether every step and sidecar has ended and every shim knows.
     pub fn is_finished(&self) -> bool {
-        self.all(|step| step.has_ended() && step.link == Link::Closed)
+        let mut parts = self.tasks.iter().flat_map(|task| task.steps.iter().chain(&task.sidecars));
+        parts.all(|part| part.has_ended() && part.link == Link::Closed)
     }
 
-    fn all(&self, holds: impl Fn(&Step) -> bool) -> bool {
-        self.tasks.iter().flat_map(|task| &task.steps).all(holds)
+    /// Whether a task has failed, or was stopped before its last step had ended.
+    pub fn has_failed(&self) -> bool {
+        self.tasks.iter().any(|task| task.failed)
     }
 
     fn step(&mut self, id: StepId) -> Option<&mut Step> {
-        self.tasks.get_mut(id.task)?.steps.get_mut(id.step)
+        self.tasks.get_mut(id.task)?.part(id.step)
+    }
+
+    fn is_sidecar(&self, id: StepId) -> bool {
+        self.tasks.get(id.task).is_some_and(|task| id.step >= task.steps.len())
     }
 
     fn connected(&mut self, id: StepId, commands: &mut Vec<Command>) -> bool {
@@ -174,6 +188,8 @@ impl PodState {
                 step.link = Link::Open;
                 if let Phase::Ended(record) = &step.phase {
                     commands.push(Command::Skip { id, exit: record.exit.clone() });
+                } else if self.is_sidecar(id) {
+                    self.run_sidecar(id, commands);
                 } else {
                     self.run_next(id.task, commands);
                 }
@@ -183,14 +199,16 @@ impl PodState {
         false
     }
 
-    fn started(&mut self, id: StepId, at: Millis) -> bool {
+    fn started(&mut self, id: StepId, at: Millis, commands: &mut Vec<Command>) -> bool {
         match self.step(id) {
-            Some(Step { phase: phase @ Phase::Told, .. }) => {
-                *phase = Phase::Running { started_at: at };
-                true
-            }
-            _ => false,
+            Some(Step { phase: phase @ Phase::Told, .. }) => *phase = Phase::Running { started_at: at },
+            _ => return false,
         }
+        let is_sidecar = self.is_sidecar(id);
+        if is_sidecar {
+            self.run_next(id.task, commands);
+        }
+        !is_sidecar
     }
 
     fn ended(&mut self, id: StepId, mut record: ExitRecord, commands: &mut Vec<Command>) -> bool {
@@ -235,6 +253,10 @@ impl PodState {
         let mut changed = false;
         for at_task in 0..self.tasks.len() {
             let task = &self.tasks[at_task];
+            if task.is_over() {
+                continue;
+            }
+            // Its sidecars are ended after it.
             for (at_step, (step, plan)) in task.steps.iter().zip(&task.plan.steps).enumerate() {
                 if matches!(step.phase, Phase::Told | Phase::Running { .. }) {
                     let id = StepId { task: at_task, step: at_step };
@@ -246,8 +268,15 @@ impl PodState {
         changed
     }
 
-    /// Puts down how a step ended, and lets its task go on or fail.
+    /// Puts down how a step ended, and lets its task go on or fail. A sidecar's end fails nothing.
     fn end(&mut self, id: StepId, record: ExitRecord, commands: &mut Vec<Command>) -> bool {
+        if self.is_sidecar(id) {
+            if let Some(sidecar) = self.step(id).filter(|sidecar| !sidecar.has_ended()) {
+                sidecar.phase = Phase::Ended(record);
+                self.run_next(id.task, commands);
+            }
+            return false;
+        }
         let Some(task) = self.tasks.get_mut(id.task) else { return false };
         let (Some(step), Some(plan)) = (task.steps.get_mut(id.step), task.plan.steps.get(id.step)) else {
             return false;
@@ -260,17 +289,53 @@ impl PodState {
         step.phase = Phase::Ended(record);
         if goes_on {
             self.run_next(id.task, commands);
+            self.end_sidecars(id.task, at, commands);
         } else {
             self.skip_waiting(id.task, at, commands);
         }
         true
     }
 
-    /// Runs the first step that has not ended, if it waits and all before it ended well.
+    /// Starts a sidecar as soon as its container is there.
+    fn run_sidecar(&mut self, id: StepId, commands: &mut Vec<Command>) {
+        let Some(task) = self.tasks.get_mut(id.task) else { return };
+        let (failed, plan) = (task.failed, task.plan.part(id.step).cloned());
+        let (Some(sidecar), Some(step)) = (task.part(id.step), plan) else { return };
+        if failed {
+            sidecar.phase = Phase::Skipping(Exit::Skipped);
+            commands.push(Command::Skip { id, exit: Exit::Skipped });
+        } else {
+            sidecar.phase = Phase::Told;
+            let command = RunCommand { step, results: Vec::new(), values: BTreeMap::new() };
+            commands.push(Command::Run { id, command: Box::new(command) });
+        }
+    }
+
+    /// Ends the sidecars of a task once its steps have all ended. One that never came has nothing to do any more.
+    fn end_sidecars(&mut self, task: usize, at: Millis, commands: &mut Vec<Command>) {
+        let at_task = task;
+        let task = &mut self.tasks[at_task];
+        if !task.is_over() {
+            return;
+        }
+        let first = task.steps.len();
+        for (at_sidecar, (sidecar, plan)) in task.sidecars.iter_mut().zip(&task.plan.sidecars).enumerate() {
+            let id = StepId { task: at_task, step: first + at_sidecar };
+            match sidecar.phase {
+                Phase::Told | Phase::Running { .. } => {
+                    commands.push(Command::Stop { id, reason: StopReason::Over, grace_ms: plan.grace_ms });
+                }
+                Phase::Waiting => sidecar.phase = Phase::Ended(record(Exit::Skipped, at)),
+                Phase::Skipping(_) | Phase::Ended(_) => {}
+            }
+        }
+    }
+
+    /// Runs the first step that has not ended, if it waits, all before it ended well and each sidecar has started.
     fn run_next(&mut self, task: usize, commands: &mut Vec<Command>) {
         let at_task = task;
         let task = &mut self.tasks[at_task];
-        if task.failed || self.stopped {
+        if task.failed || self.stopped || !task.sidecars.iter().all(Step::has_started) {
             return;
         }
         let Some(at_step) = task.steps.iter().position(|step| !step.has_ended()) else { return };
@@ -304,11 +369,28 @@ impl PodState {
                 }
             }
         }
+        self.end_sidecars(at_task, at, commands);
         changed
     }
 }
 
+impl Task {
+    /// All of its steps have ended.
+    fn is_over(&self) -> bool {
+        self.steps.iter().all(Step::has_ended)
+    }
+
+    fn part(&mut self, at: usize) -> Option<&mut Step> {
+        let steps = self.steps.len();
+        if at < steps { self.steps.get_mut(at) } else { self.sidecars.get_mut(at - steps) }
+    }
+}
+
 impl Step {
+    fn has_started(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. } | Phase::Ended(_))
+    }
+
     fn has_ended(&self) -> bool {
         self.record().is_some()
     }

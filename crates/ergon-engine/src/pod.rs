@@ -19,6 +19,7 @@ pub use account::{Account, SecretView, account_name};
 pub(crate) use build::claim;
 pub use build::{PodInput, build, plan_of};
 pub(crate) use merge::{objects as merge, steps as merged_steps};
+pub(crate) use sidecar::unknown_images as unknown_sidecar_images;
 
 /// What the shell knows of the place where pods run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub struct Platform {
 
 /// The agent's container in every pod.
 pub const AGENT: &str = "ergon-agent";
+/// The agent's exit code where it did its work and a task failed.
+pub const TASK_FAILED: u8 = 1;
+/// The agent's exit code where it could not do its work.
+pub const AGENT_FAILED: u8 = 70;
 /// The label on every pod of ours, whatever the group: what the controller watches.
 pub const POD_LABEL: &str = "ergon.dev/agent";
 /// The audience of the token that the agent reports with.

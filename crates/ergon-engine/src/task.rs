@@ -20,7 +20,7 @@ pub use attempt::pod_name;
 pub use inputs::Invalid;
 pub use reconcile::reconcile;
 pub use refused::{pod_refused, pod_waits};
-pub use status::{lacks_images, with_images};
+pub use status::{lacks_facts, with_facts};
 
 use ergon_api::{Config, Group, TaskRun};
 use ergon_wire::PodReport;

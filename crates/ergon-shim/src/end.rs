@@ -26,14 +26,20 @@ pub(crate) fn report(
     step: Option<&StepPlan>,
     agent: Option<&mut UnixStream>,
 ) -> ExitCode {
-    explain(&record);
+    let is_sidecar = step.is_some_and(|step| step.is_sidecar);
+    explain(&record, if is_sidecar { "sidecar" } else { "step" });
     let code = exit_code(&record, step);
-    if let Some(step) = step.filter(|_| record.started_at.is_some() || record.exit == Exit::WhenFalse) {
+    let told = record.started_at.is_some() || record.exit == Exit::WhenFalse;
+    if let Some(step) = step.filter(|_| told && !is_sidecar) {
         let _ = std::fs::create_dir_all(&step.step_dir);
         // Best effort: a later step may read it, this one may not be allowed to write it.
         let _ = std::fs::write(Path::new(&step.step_dir).join("exitCode"), record.exit.code().to_string());
     }
-    leave_message(&record, step.map_or(MESSAGE_LIMIT, |step| step.message_limit));
+    if is_sidecar {
+        leave_reason(&record);
+    } else {
+        leave_message(&record, step.map_or(MESSAGE_LIMIT, |step| step.message_limit));
+    }
     if let Some(agent) = agent {
         // An agent that is gone has the termination message as its stand-in.
         let _ = write_frame(agent, &FromShim::Ended { record });
@@ -76,17 +82,21 @@ fn exit_code(record: &ExitRecord, step: Option<&StepPlan>) -> u8 {
             u8::try_from(record.exit.code()).ok().filter(|code| *code != 0).unwrap_or(1)
         }
         Exit::Exited { .. } if forgiven => 0,
+        // It came too late for its task: that is no failure of the sidecar.
+        Exit::Skipped if step.is_some_and(|step| step.is_sidecar) => 0,
         exit => u8::try_from(exit.code()).unwrap_or(u8::MAX),
     }
 }
 
-/// What the log of the step cannot say itself: the command did not see it.
-fn explain(record: &ExitRecord) {
+/// What the log cannot say itself: the command did not see it.
+fn explain(record: &ExitRecord, what: &str) {
     match &record.exit {
-        Exit::NotStarted { message } => say(&format_args!("ergon: the step could not be started: {message}")),
-        Exit::Interrupted { message } => say(&format_args!("ergon: the step was interrupted: {message}")),
+        Exit::NotStarted { message } => {
+            say(&format_args!("ergon: the {what} could not be started: {message}"));
+        }
+        Exit::Interrupted { message } => say(&format_args!("ergon: the {what} was interrupted: {message}")),
         Exit::TimedOut => say(&format_args!("ergon: the step's time was up")),
-        Exit::Cancelled => say(&format_args!("ergon: the step was cancelled")),
+        Exit::Cancelled => say(&format_args!("ergon: the {what} was cancelled")),
         Exit::WhenFalse => {
             say(&format_args!("ergon: the step was skipped: a condition of its `when` does not hold"));
         }
@@ -98,11 +108,21 @@ fn explain(record: &ExitRecord) {
 }
 
 fn leave_message(record: &ExitRecord, limit: usize) {
+    write_message(&TerminationMessage::encode(record, limit));
+}
+
+/// A sidecar's last words are its own; but one that never ran has none.
+fn leave_reason(record: &ExitRecord) {
+    if let Exit::NotStarted { message } = &record.exit {
+        write_message(message);
+    }
+}
+
+fn write_message(message: &str) {
     let named = std::env::var_os(MESSAGE_PATH_VARIABLE).map(PathBuf::from);
     // The kubelet's own file is there or not; made by us, it would be a stray file in the image.
     let create = named.is_some();
     let path = named.unwrap_or_else(|| PathBuf::from(paths::TERMINATION_MESSAGE));
-    let message = TerminationMessage::encode(record, limit);
     let opened = OpenOptions::new().write(true).truncate(true).create(create).open(&path);
     match opened.and_then(|mut file| file.write_all(message.as_bytes())) {
         Err(error) if create || error.kind() != std::io::ErrorKind::NotFound => {

@@ -30,7 +30,7 @@ use crate::signals::Signals;
 use crate::turn::Turn;
 
 const USAGE: &str = "\
-usage: ergon-shim [--run-dir DIR]                wait for the agent's socket in DIR, run what it says
+usage: ergon-shim [--run-dir DIR] [-- ARG…]      wait for the agent's socket in DIR, run what it says
        ergon-shim --install DIR                  copy this program into DIR
        ergon-shim --script-from VARIABLE [ARG…]  run the script in an environment variable, with no agent
        ergon-shim --version | --help";
@@ -52,7 +52,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let first = args.next();
     let mut value = |option: &str| args.next().ok_or_else(|| format!("`{option}` needs a value"));
     let job = match first.as_deref().map(OsStr::as_encoded_bytes) {
-        None => Ok(Job::Step { run_dir: PathBuf::from(paths::RUN) }),
+        // What is behind `--` is for those who read the pod: what runs comes from the agent.
+        None | Some(b"--") => Ok(Job::Step { run_dir: PathBuf::from(paths::RUN) }),
         Some(b"--run-dir") => value("--run-dir").map(|run_dir| Job::Step { run_dir: run_dir.into() }),
         Some(b"--install") => value("--install").map(|dir| Job::Install { dir: dir.into() }),
         Some(b"--script-from") => value("--script-from").map(|variable| Job::Script { variable }),

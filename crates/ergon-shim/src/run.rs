@@ -84,7 +84,8 @@ pub(crate) fn run(run: &RunCommand, run_dir: &Path, agent: &mut UnixStream, sign
     }
 }
 
-/// Where the step leaves what others read.
+/// Where the step leaves what others read. A sidecar has no such places.
+#[derive(Default)]
 struct Places {
     results: PathBuf,
     step_results: PathBuf,
@@ -104,6 +105,9 @@ struct Left {
 
 impl Places {
     fn of(run: &RunCommand) -> Self {
+        if run.step.is_sidecar {
+            return Self::default();
+        }
         let step = Path::new(&run.step.step_dir);
         Self {
             results: PathBuf::from(&run.step.results_dir),

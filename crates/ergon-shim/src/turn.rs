@@ -118,6 +118,7 @@ pub(crate) fn stopped(reason: StopReason) -> Exit {
     match reason {
         StopReason::Cancelled => Exit::Cancelled,
         StopReason::TimedOut => Exit::TimedOut,
+        StopReason::Over => Exit::Exited { code: 0 },
         StopReason::Interrupted => {
             Exit::Interrupted { message: "the agent of its pod was told to end".to_owned() }
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Credentials, Millis};
 
 /// The version of [`PodPlan`] that this build writes and reads. The agent refuses any other.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// Everything the agent needs; the engine makes it together with the pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,15 +31,30 @@ pub struct ReportTarget {
 }
 
 /// One task: steps that run in order, each once the one before has ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskPlan {
     /// The `TaskRun`'s name.
     pub name: String,
     pub steps: Vec<StepPlan>,
+    /// What runs beside the steps: started before the first of them, ended after the last. They leave no results.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sidecars: Vec<StepPlan>,
     /// Names of the results that the task declares.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<String>,
+}
+
+impl TaskPlan {
+    /// All that has a shim: the steps, then the sidecars. The places in this list are what the agent counts by.
+    pub fn parts(&self) -> impl Iterator<Item = &StepPlan> {
+        self.steps.iter().chain(&self.sidecars)
+    }
+
+    /// The step or sidecar at this place of [`Self::parts`].
+    pub fn part(&self, at: usize) -> Option<&StepPlan> {
+        self.steps.get(at).or_else(|| self.sidecars.get(at.checked_sub(self.steps.len())?))
+    }
 }
 
 /// One step. Its container runs the shim, which waits until it is told to run this.
@@ -66,6 +81,9 @@ pub struct StepPlan {
     pub results_dir: String,
     /// The step's metadata directory, such as `/tekton/steps/step-build`: the shim writes `exitCode` there.
     pub step_dir: String,
+    /// A sidecar: it leaves no results, no exit code for others, and no termination message but its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_sidecar: bool,
     /// Names of the results that the step itself declares: files below `results` of its metadata directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub step_results: Vec<String>,

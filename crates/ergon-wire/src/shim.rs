@@ -58,4 +58,6 @@ pub enum StopReason {
     TimedOut,
     /// The agent itself was told to end.
     Interrupted,
+    /// All steps that a sidecar ran beside have ended: that is its time, whatever its exit code.
+    Over,
 }

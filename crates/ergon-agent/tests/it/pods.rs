@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use ergon_agent::{carry_out, now};
+use ergon_agent::{End, carry_out, now};
 use ergon_engine::coordinate::{Event, StepId};
 use ergon_wire::{
     Exit, ExitRecord, FromShim, OnError, PLAN_VERSION, PodPlan, PodReport, Script, StepPlan, StepResult,
@@ -23,13 +23,18 @@ struct Pod {
     plan: PodPlan,
     reports: watch::Receiver<PodReport>,
     events: mpsc::UnboundedSender<Event>,
-    agent: JoinHandle<PodReport>,
+    agent: JoinHandle<End>,
     shims: Vec<Child>,
 }
 
 impl Pod {
     /// Starts the agent for steps `0`, `1`, … with these scripts.
     fn new(scripts: &[(&str, OnError)]) -> Self {
+        Self::beside(scripts, Vec::new())
+    }
+
+    /// The same with sidecars `0`, `1`, … beside the steps.
+    fn beside(scripts: &[(&str, OnError)], sidecars: Vec<StepPlan>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
         let steps = scripts.iter().enumerate().map(|(step, (script, on_error))| StepPlan {
@@ -44,8 +49,20 @@ impl Pod {
             grace_ms: 20_000,
             ..Default::default()
         });
-        let task =
-            TaskPlan { name: "task".to_owned(), steps: steps.collect(), results: vec!["digest".to_owned()] };
+        let sidecars = sidecars.into_iter().enumerate().map(|(sidecar, plan)| StepPlan {
+            container: format!("sidecar-{sidecar}"),
+            working_dir: Some(at("")),
+            is_sidecar: true,
+            grace_ms: 20_000,
+            ..plan
+        });
+        let sidecars = sidecars.collect();
+        let task = TaskPlan {
+            name: "task".to_owned(),
+            steps: steps.collect(),
+            sidecars,
+            results: vec!["digest".to_owned()],
+        };
         let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], report: None };
         let (reports_in, reports) = watch::channel(PodReport::default());
         let (events, outside) = mpsc::unbounded_channel();
@@ -61,14 +78,22 @@ impl Pod {
 
     /// Starts the shim of a step, as the kubelet starts its container.
     fn shim(&mut self, step: usize) {
-        let run_dir = self.path(&format!("run/step-{step}"));
+        self.start(&format!("step-{step}"), &format!("message-{step}"));
+    }
+
+    fn sidecar(&mut self, sidecar: usize) {
+        self.start(&format!("sidecar-{sidecar}"), &format!("message-sidecar-{sidecar}"));
+    }
+
+    fn start(&mut self, container: &str, message: &str) {
+        let run_dir = self.path(&format!("run/{container}"));
         // The kubelet has the mount's directory there before the container.
         std::fs::create_dir_all(&run_dir).unwrap();
         let shim = std::env::current_exe().unwrap().parent().unwrap().join("../examples/shim");
         let child = Command::new(&shim)
             .arg("--run-dir")
             .arg(run_dir)
-            .env("ERGON_TERMINATION_MESSAGE", self.path(&format!("message-{step}")))
+            .env("ERGON_TERMINATION_MESSAGE", self.path(message))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -90,10 +115,12 @@ impl Pod {
 
     /// Waits for the agent and all shims; gives the records and the shims' exit codes.
     async fn finish(mut self) -> (Vec<ExitRecord>, Vec<Option<i32>>) {
-        let report = tokio::time::timeout(PATIENCE, self.agent).await.unwrap().unwrap();
+        let End { report, failed } = tokio::time::timeout(PATIENCE, self.agent).await.unwrap().unwrap();
         assert!(report.done);
         assert_eq!(*self.reports.borrow(), report, "the last report was handed over");
         let codes = self.shims.iter_mut().map(|shim| shim.wait().unwrap().code()).collect();
+        let well = |step: &StepState| matches!(step, StepState::Ended { record } if record.exit == Exit::Exited { code: 0 });
+        assert_eq!(failed, !report.steps.iter().all(|step| well(&step.state)));
         let names: Vec<_> = self.plan.tasks[0].steps.iter().map(|step| step.container.clone()).collect();
         let mut records = Vec::new();
         for (step, name) in report.steps.into_iter().zip(names) {
@@ -103,6 +130,11 @@ impl Pod {
         }
         (records, codes)
     }
+}
+
+fn sidecar(script: &str) -> StepPlan {
+    let script = Script { text: format!("#!/bin/sh\n{script}"), path: None };
+    StepPlan { script: Some(script), ..Default::default() }
 }
 
 fn exits(records: &[ExitRecord]) -> Vec<&Exit> {
@@ -217,4 +249,51 @@ async fn nobody_speaks_for_a_step_that_has_its_shim() {
     tokio::task::spawn_blocking(move || std::fs::write(gate, "go\n").unwrap()).await.unwrap();
     let (records, _) = pod.finish().await;
     assert_eq!(exits(&records), [&Exit::Exited { code: 0 }]);
+}
+
+#[tokio::test]
+async fn sidecars_are_there_before_the_first_step_and_end_after_the_last() {
+    let mut pod = Pod::beside(
+        &[("read line < gate; echo $line >> order", STOP), ("test ! -e ended; echo step >> order", STOP)],
+        vec![
+            sidecar(
+                "trap 'touch ended; echo sidecar >> order; exit 3' TERM; echo served > gate; sleep 1000 & wait",
+            ),
+            sidecar("exit 7"),
+        ],
+    );
+    nix::unistd::mkfifo(&pod.path("gate"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    pod.shim(0);
+    pod.shim(1);
+    pod.sidecar(1);
+    while pod.shims[2].try_wait().unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    pod.sidecar(0);
+    let order = pod.path("order");
+    let messages = [pod.path("message-sidecar-0"), pod.path("message-sidecar-1")];
+    let kept = std::mem::replace(&mut pod.directory, tempfile::tempdir().unwrap());
+    let (records, codes) = pod.finish().await;
+    let success = Exit::Exited { code: 0 };
+    assert_eq!(exits(&records), [&success, &success]);
+    // Who is ended because it is time to has not failed; who ended alone has its own code.
+    assert_eq!(codes, [Some(0), Some(0), Some(7), Some(0)]);
+    assert_eq!(std::fs::read_to_string(order).unwrap(), "served\nstep\nsidecar\n");
+    assert!(messages.iter().all(|message| !message.exists()), "their last words are their own");
+    drop(kept);
+}
+
+#[tokio::test]
+async fn a_sidecar_that_cannot_start_says_why_and_holds_nothing_up() {
+    let argv = vec!["/no/such/program".to_owned()];
+    let mut pod = Pod::beside(&[("exit 2", STOP)], vec![StepPlan { argv, ..Default::default() }]);
+    pod.shim(0);
+    pod.sidecar(0);
+    let message = pod.path("message-sidecar-0");
+    let kept = std::mem::replace(&mut pod.directory, tempfile::tempdir().unwrap());
+    let (records, codes) = pod.finish().await;
+    assert_eq!(exits(&records), [&Exit::Exited { code: 2 }]);
+    assert_eq!(codes, [Some(2), Some(127)]);
+    assert_eq!(std::fs::read_to_string(message).unwrap(), "`/no/such/program` is not in the image");
+    drop(kept);
 }

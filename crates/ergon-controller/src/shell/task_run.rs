@@ -131,6 +131,8 @@ impl Shell {
             let cache = &self.runs(key.group).task_runs;
             self.write_status(key, cache, run, Some(&old), &new).await?;
             self.late.forget(run.uid());
+            // There may be more to come: sidecars end one by one.
+            self.late.keep(run.uid(), &new);
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ fn plan(tasks: &[&[OnError]]) -> PodPlan {
         name: format!("task-{task}"),
         steps: steps.iter().enumerate().map(|(at, on_error)| step(task, at, *on_error)).collect(),
         results: vec!["digest".to_owned()],
+        ..Default::default()
     });
     PodPlan { version: PLAN_VERSION, tasks: tasks.collect(), report: None }
 }
@@ -31,10 +32,27 @@ fn exited(code: i32) -> Exit {
     Exit::Exited { code }
 }
 
+/// A task of two steps with this many sidecars: what comes at the places from 2.
+fn beside(sidecars: usize) -> PodPlan {
+    let mut plan = plan(&[&[STOP, STOP]]);
+    let sidecar = |at: usize| StepPlan {
+        container: format!("step-0-{}", at + 2),
+        is_sidecar: true,
+        grace_ms: 500,
+        ..Default::default()
+    };
+    plan.tasks[0].sidecars = (0..sidecars).map(sidecar).collect();
+    plan
+}
+
 /// Plays lines such as `connect 0`, `start 0`, `end 0 3` (an exit code or another end), `lost 0`, `stop`, and shows
 /// what each of them leads to; at the end the states.
 fn check(on_errors: &[OnError], events: &str, expected: &Expect) {
-    let mut state = PodState::new(&plan(&[on_errors]));
+    check_plan(&plan(&[on_errors]), events, expected);
+}
+
+fn check_plan(plan: &PodPlan, events: &str, expected: &Expect) {
+    let mut state = PodState::new(plan);
     let mut log = String::new();
     for (at, line) in events.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
         let at = i64::try_from(at).unwrap();
@@ -71,8 +89,15 @@ fn check(on_errors: &[OnError], events: &str, expected: &Expect) {
         };
         writeln!(log, "{}: {shown}", step.container).unwrap();
     }
-    writeln!(log, "sequence {}, done {}, finished {}", report.sequence, report.done, state.is_finished())
-        .unwrap();
+    let failed = if state.has_failed() { ", failed" } else { "" };
+    writeln!(
+        log,
+        "sequence {}, done {}, finished {}{failed}",
+        report.sequence,
+        report.done,
+        state.is_finished()
+    )
+    .unwrap();
     expected.assert_eq(&log);
 }
 
@@ -80,7 +105,7 @@ fn show(commands: &[Command]) -> String {
     let words = commands.iter().map(|command| match command {
         Command::Run { id, command } => {
             assert_eq!(command.step.container, format!("step-{}-{}", id.task, id.step));
-            assert_eq!(command.results, ["digest"]);
+            assert_eq!(command.results.is_empty(), command.step.is_sidecar);
             format!("run {}", id.step)
         }
         Command::Skip { id, exit: Exit::Skipped } => format!("skip {}", id.step),
@@ -116,6 +141,208 @@ fn steps_run_in_order_however_they_connect() {
             step-0-0: Exited { code: 0 } at 3
             step-0-1: Exited { code: 0 } at 5
             sequence 4, done true, finished true
+        "]],
+    );
+}
+
+#[test]
+fn the_first_step_waits_until_each_sidecar_has_started_and_the_last_ends_them() {
+    check_plan(
+        &beside(2),
+        "connect 0
+         connect 2
+         start 2
+         connect 1
+         connect 3
+         start 3
+         start 0
+         end 0 0
+         start 1
+         end 1 0
+         end 3 0
+         end 2 0",
+        &expect![[r"
+            connect 0    -> 
+            connect 2    -> run 2
+            start 2      -> 
+            connect 1    -> 
+            connect 3    -> run 3
+            start 3      -> run 0
+            start 0      -> report
+            end 0 0      -> run 1, report
+            start 1      -> report
+            end 1 0      -> stop 2 (500 ms), stop 3 (500 ms), report
+            end 3 0      -> 
+            end 2 0      -> finished
+            step-0-0: Exited { code: 0 } at 7
+            step-0-1: Exited { code: 0 } at 9
+            sequence 4, done true, finished true
+        "]],
+    );
+}
+
+#[test]
+fn a_sidecar_may_end_early_however_it_does() {
+    check_plan(
+        &beside(3),
+        "connect 0
+         connect 2
+         connect 3
+         connect 4
+         start 2
+         end 2 1
+         end 3 missing
+         lost 4
+         start 0
+         end 0 0
+         connect 1
+         end 1 0",
+        &expect![[r"
+            connect 0    -> 
+            connect 2    -> run 2
+            connect 3    -> run 3
+            connect 4    -> run 4
+            start 2      -> 
+            end 2 1      -> 
+            end 3 missing -> 
+            lost 4       -> run 0
+            start 0      -> report
+            end 0 0      -> report
+            connect 1    -> run 1
+            end 1 0      -> report, finished
+            step-0-0: Exited { code: 0 } at 9
+            step-0-1: Exited { code: 0 } at 11
+            sequence 3, done true, finished true
+        "]],
+    );
+}
+
+#[test]
+fn a_task_that_fails_ends_its_sidecars_too() {
+    check_plan(
+        &beside(2),
+        "connect 2
+         start 2
+         connect 3
+         start 3
+         connect 0
+         connect 1
+         start 0
+         end 0 1
+         end 1 skipped
+         end 2 0
+         end 3 0",
+        &expect![[r"
+            connect 2    -> run 2
+            start 2      -> 
+            connect 3    -> run 3
+            start 3      -> 
+            connect 0    -> run 0
+            connect 1    -> 
+            start 0      -> report
+            end 0 1      -> skip 1, stop 2 (500 ms), stop 3 (500 ms), report
+            end 1 skipped -> 
+            end 2 0      -> 
+            end 3 0      -> finished
+            step-0-0: Exited { code: 1 } at 7
+            step-0-1: Skipped at 7
+            sequence 2, done true, finished true, failed
+        "]],
+    );
+}
+
+#[test]
+fn a_stop_ends_sidecars_after_the_steps() {
+    check_plan(
+        &beside(2),
+        "connect 2
+         start 2
+         connect 3
+         start 3
+         connect 0
+         connect 1
+         start 0
+         stop
+         end 1 skipped
+         end 0 cancelled
+         end 2 0
+         end 3 oom",
+        &expect![[r"
+            connect 2    -> run 2
+            start 2      -> 
+            connect 3    -> run 3
+            start 3      -> 
+            connect 0    -> run 0
+            connect 1    -> 
+            start 0      -> report
+            stop         -> stop 0 (1000 ms), skip 1, report
+            end 1 skipped -> 
+            end 0 cancelled -> stop 2 (500 ms), stop 3 (500 ms), report
+            end 2 0      -> 
+            end 3 oom    -> finished
+            step-0-0: Cancelled at 9
+            step-0-1: Skipped at 7
+            sequence 3, done true, finished true, failed
+        "]],
+    );
+}
+
+#[test]
+fn a_sidecar_that_comes_too_late_never_runs() {
+    check_plan(
+        &beside(2),
+        "connect 0
+         connect 1
+         connect 2
+         start 2
+         stop
+         end 0 skipped
+         end 1 skipped
+         connect 3
+         end 3 skipped
+         end 2 0",
+        &expect![[r"
+            connect 0    -> 
+            connect 1    -> 
+            connect 2    -> run 2
+            start 2      -> 
+            stop         -> skip 0, skip 1, stop 2 (500 ms), report
+            end 0 skipped -> 
+            end 1 skipped -> 
+            connect 3    -> skip 3
+            end 3 skipped -> 
+            end 2 0      -> finished
+            step-0-0: Skipped at 4
+            step-0-1: Skipped at 4
+            sequence 1, done true, finished true, failed
+        "]],
+    );
+}
+
+#[test]
+fn a_stop_after_the_last_step_fails_nothing() {
+    check_plan(
+        &beside(1),
+        "connect 2
+         start 2
+         connect 0
+         connect 1
+         end 0 0
+         end 1 0
+         stop
+         end 2 0",
+        &expect![[r"
+            connect 2    -> run 2
+            start 2      -> 
+            connect 0    -> run 0
+            connect 1    -> 
+            end 0 0      -> run 1, report
+            end 1 0      -> stop 2 (500 ms), report
+            stop         -> 
+            end 2 0      -> finished
+            step-0-0: Exited { code: 0 } at 4
+            step-0-1: Exited { code: 0 } at 5
+            sequence 2, done true, finished true
         "]],
     );
 }
@@ -164,7 +391,7 @@ fn after_a_failure_the_rest_is_skipped_and_late_shims_are_told() {
             step-0-0: Exited { code: 3 } at 3
             step-0-1: Skipped at 3
             step-0-2: Skipped at 3
-            sequence 2, done true, finished true
+            sequence 2, done true, finished true, failed
         "]],
     );
 }
@@ -223,7 +450,7 @@ fn a_second_connection_is_refused_even_after_the_first_broke() {
             lost 1       -> finished
             step-0-0: Interrupted { message: "its container ended before the end of its command was reported" } at 3
             step-0-1: Skipped at 3
-            sequence 2, done true, finished true
+            sequence 2, done true, finished true, failed
         "#]],
     );
 }
@@ -250,7 +477,7 @@ fn a_shim_that_dies_before_its_turn_fails_the_task_but_not_what_runs() {
             step-0-0: Exited { code: 0 } at 5
             step-0-1: Skipped at 3
             step-0-2: Interrupted { message: "its container ended before its turn came" } at 3
-            sequence 3, done true, finished true
+            sequence 3, done true, finished true, failed
         "#]],
     );
 }
@@ -268,7 +495,7 @@ fn a_success_that_nobody_asked_for_is_none() {
             start 1      -> 
             step-0-0: Skipped at 1
             step-0-1: Interrupted { message: "its shim ended before it was told to run" } at 1
-            sequence 1, done true, finished false
+            sequence 1, done true, finished false, failed
         "#]],
     );
 }
@@ -297,7 +524,7 @@ fn stop_ends_what_runs_and_starts_nothing() {
             step-0-0: Cancelled at 4
             step-0-1: Skipped at 2
             step-0-2: Skipped at 2
-            sequence 2, done true, finished true
+            sequence 2, done true, finished true, failed
         "]],
     );
 }

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_core::{Resource, ResourceExt as _};
 
+use super::sidecar::Made;
 use super::{
     AGENT, Account, POD_LABEL, Platform, PodError, account, affinity, merge, resources, security, sidecar,
     step, template, volumes,
@@ -95,24 +96,35 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     if wishes.compute_resources.is_none() {
         resources::request_the_peak(&mut steps);
     }
+    let mut init_containers: Vec<Container> =
+        (!input.platform.image_volumes).then(|| place(input.platform)).into_iter().collect();
+    let (mut sidecars, mut beside) = (Vec::new(), Vec::new());
+    for (at, item) in merge::sidecars(spec, wishes).iter().enumerate() {
+        let mounts = seen(&sidecars_see, &item.workspaces);
+        match sidecar::make(input.group, item, at, &mounts, input.library)? {
+            Made::Native(container) => init_containers.push(container),
+            Made::Ordinary(container, plan) => {
+                sidecars.push(container);
+                beside.push(plan);
+            }
+        }
+    }
+    resources::fill(defaults, &mut init_containers);
+    resources::fill(defaults, &mut sidecars);
     let plan = PodPlan {
         version: PLAN_VERSION,
         tasks: vec![TaskPlan {
             name: run.name().to_owned(),
             steps: plans,
+            sidecars: beside,
             results: spec.results.iter().map(|result| result.name.clone()).collect(),
         }],
         report: input.platform.report.clone(),
     };
-    let mut init_containers: Vec<Container> =
-        (!input.platform.image_volumes).then(|| place(input.platform)).into_iter().collect();
-    for (at, item) in merge::sidecars(spec, wishes).iter().enumerate() {
-        let mounts = seen(&sidecars_see, &item.workspaces);
-        init_containers.push(sidecar::container(input.group, item, at, &mounts)?);
-    }
-    resources::fill(defaults, &mut init_containers);
-    // The agent first: containers start in this order, and it should listen when the first shim looks for it.
+    // Containers start in this order: the agent should listen when the first shim looks for it, and the steps wait for
+    // the sidecars.
     let mut containers = vec![agent(input.platform, &plan)];
+    containers.extend(sidecars);
     containers.extend(steps);
     for containers in [&mut containers, &mut init_containers] {
         resources::obey(input.library.limit_ranges.as_deref().unwrap_or_default(), containers, merged.len());

@@ -9,15 +9,18 @@ use ergon_wire::{Breakpoints, Condition, OnError, Script, StepPlan};
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 
 use super::{PodError, PodInput, merge, security, volumes};
+use crate::Library;
 use crate::action::ImageConfig;
 use crate::task::paths::{self, step_container};
 use crate::task::verdict::continues;
 
 /// How long a command may take to end after SIGTERM, in milliseconds.
-const GRACE_MS: i64 = 10_000;
+pub(super) const GRACE_MS: i64 = 10_000;
 /// The kubelet keeps so much of one container's termination message, and so much of all of a pod's.
 const MESSAGE_LIMIT: usize = 4096;
 const POD_MESSAGE_LIMIT: usize = 12 << 10;
+/// A step's arguments are shown in its container up to so many bytes.
+const SHOWN_ARGS_LIMIT: usize = 4096;
 /// All results of a task together may have so many bytes.
 const RESULT_LIMIT: usize = 1 << 20;
 
@@ -37,10 +40,7 @@ pub(super) fn container(
     })?;
     let ours = [
         volumes::binaries_mount(),
-        VolumeMount {
-            sub_path: Some(name.clone()),
-            ..volumes::mount(volumes::RUN, ergon_wire::paths::RUN, false)
-        },
+        volumes::run_mount(&name),
         // All steps' folders can be read, and only the step's own written to.
         VolumeMount {
             sub_path: Some(name.clone()),
@@ -57,7 +57,8 @@ pub(super) fn container(
         name,
         image: Some(image),
         image_pull_policy: step.image_pull_policy.clone(),
-        command: Some(vec![format!("{}/ergon-shim", ergon_wire::paths::BIN)]),
+        command: Some(vec![volumes::shim()]),
+        args: shown_args(&step.args),
         working_dir: working_dir(step).filter(|directory| is_of_the_image(directory, &volume_mounts)),
         env: some(merge::env(&[&step.env, extra_env])),
         env_from: some(step.env_from.clone()),
@@ -139,6 +140,14 @@ pub(super) fn breakpoints(input: &PodInput<'_>, step: &Step) -> Option<Breakpoin
     (before || on_failure).then_some(Breakpoints { before, on_failure, directory })
 }
 
+/// A step's arguments for those who read pods: they find them behind `--`, as in Tekton's. What runs is in the plan, and
+/// the shim reads none of these. Long ones are not carried twice.
+fn shown_args(args: &[String]) -> Option<Vec<String>> {
+    let length: usize = args.iter().map(String::len).sum();
+    let shown = !args.is_empty() && length <= SHOWN_ARGS_LIMIT;
+    shown.then(|| std::iter::once("--").chain(args.iter().map(String::as_str)).map(str::to_owned).collect())
+}
+
 pub(super) fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
@@ -166,13 +175,7 @@ pub(super) fn with_shebang(script: &str) -> String {
 fn image_argv(input: &PodInput<'_>, step: &Step) -> Result<Vec<String>, PodError> {
     let image = step.image.as_deref().unwrap_or_default();
     let missing = |why: String| PodError::NoCommand { step: step.name.clone(), why };
-    let config = match input.library.images.get(image) {
-        Some(Ok(config)) => config,
-        Some(Err(why)) => {
-            return Err(missing(format!("the command of its image cannot be looked up: {why}")));
-        }
-        None => return Err(missing(format!("the image `{image}` was not looked up"))),
-    };
+    let config = image_config(input.library, image).map_err(&missing)?;
     let argv = argv_of(input.group, config, &step.args);
     if argv.is_empty() {
         return Err(missing(format!("its image `{image}` brings no command either")));
@@ -180,9 +183,18 @@ fn image_argv(input: &PodInput<'_>, step: &Step) -> Result<Vec<String>, PodError
     Ok(argv)
 }
 
+/// What was looked up of an image; or why that is not known.
+pub(super) fn image_config<'a>(library: &'a Library, image: &str) -> Result<&'a ImageConfig, String> {
+    match library.images.get(image) {
+        Some(Ok(config)) => Ok(config),
+        Some(Err(why)) => Err(format!("the command of its image cannot be looked up: {why}")),
+        None => Err(format!("the image `{image}` was not looked up")),
+    }
+}
+
 /// An image's entrypoint, and its arguments unless the step has some. Tekton takes those for the entrypoint of an image
 /// that has none, so that the step's arguments follow them.
-fn argv_of(group: Group, image: &ImageConfig, args: &[String]) -> Vec<String> {
+pub(super) fn argv_of(group: Group, image: &ImageConfig, args: &[String]) -> Vec<String> {
     if image.entrypoint.is_empty() && group == Group::Tekton {
         return [image.cmd.as_slice(), args].concat();
     }
@@ -212,6 +224,16 @@ mod tests {
                 "{group} {entrypoint} {cmd} {args}"
             );
         }
+    }
+
+    #[test]
+    fn long_arguments_are_not_carried_twice() {
+        let shown = |args: &[&str]| shown_args(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>());
+        assert_eq!(shown(&[]), None);
+        assert_eq!(shown(&["a", "--", ""]).unwrap(), ["--", "a", "--", ""]);
+        let long = "x".repeat(SHOWN_ARGS_LIMIT);
+        assert_eq!(shown(&[&long]).map(|args| args.len()), Some(2));
+        assert_eq!(shown(&[&long, "x"]), None);
     }
 
     #[test]

@@ -51,6 +51,16 @@ pub(super) fn ours(platform: &Platform) -> Vec<Volume> {
     volumes
 }
 
+/// The program that every container of ours but the agent's starts with.
+pub(super) fn shim() -> String {
+    format!("{}/ergon-shim", ergon_wire::paths::BIN)
+}
+
+/// A mount of a container's own folder: where it finds the agent's socket.
+pub(super) fn run_mount(container: &str) -> VolumeMount {
+    VolumeMount { sub_path: Some(container.to_owned()), ..mount(RUN, ergon_wire::paths::RUN, false) }
+}
+
 /// A mount of the binaries, read-only.
 pub(super) fn binaries_mount() -> VolumeMount {
     mount(BIN, ergon_wire::paths::BIN, true)

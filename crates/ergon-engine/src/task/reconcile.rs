@@ -1,5 +1,7 @@
 //! The decision itself.
 
+use std::collections::BTreeSet;
+
 use ergon_api::{
     ConditionStatus, Config, PodTemplate, TaskRun, TaskRunStatus, TaskSpec, WorkspaceBinding,
     reasons::task_run as reasons,
@@ -207,15 +209,16 @@ fn create(
         .map(|secret| secret.name.clone())
         .chain(account.iter().flat_map(|account| account.image_pull_secrets.clone()))
         .collect();
-    let images: Vec<Need> = pod::merged_steps(&resolved.spec, &resolved.wishes)
+    let images: BTreeSet<Need> = pod::merged_steps(&resolved.spec, &resolved.wishes)
         .into_iter()
         .filter(|step| step.command.is_empty() && step.script.is_none())
         .filter_map(|step| step.image)
+        .chain(pod::unknown_sidecar_images(&resolved.spec, &resolved.wishes))
         .filter(|image| !observed.library.images.contains_key(image))
         .map(|reference| Need::Image { reference, pull_secrets: pull_secrets.clone() })
         .collect();
     if !images.is_empty() {
-        return Outcome::Needs(images);
+        return Outcome::Needs(images.into_iter().collect());
     }
     let name = attempt::pod_name(run);
     let input = PodInput {

@@ -114,15 +114,28 @@ fn step_artifacts(view: &StepView) -> Option<Artifacts> {
     artifacts::read(record.step_artifacts.as_deref()?)
 }
 
-/// Whether the node has not said which image a step ran: the agent's report can be sooner.
-pub fn lacks_images(status: &TaskRunStatus) -> bool {
-    status.steps.iter().any(|step| step.terminated.is_some() && step.image_id.is_none())
+/// Whether the node has more to say of a run that has ended: which image a step ran, where the agent's report was
+/// sooner, and how its sidecars ended.
+pub fn lacks_facts(status: &TaskRunStatus) -> bool {
+    let lacks_image = status.steps.iter().any(|step| step.terminated.is_some() && step.image_id.is_none());
+    // A run without a pod has no sidecars to wait for.
+    let sidecars =
+        status.task_spec.iter().filter(|_| status.pod_name.is_some()).flat_map(|task| &task.sidecars);
+    let ended = status.sidecars.iter().filter(|sidecar| sidecar.terminated.is_some()).count();
+    lacks_image || ended < sidecars.count()
 }
 
-/// The same with the images that the node has named since; none where nothing is new.
-pub fn with_images(status: &TaskRunStatus, pod: &Pod) -> Option<TaskRunStatus> {
+/// The same with what the node has said since; none where nothing is new.
+pub fn with_facts(status: &TaskRunStatus, pod: &Pod) -> Option<TaskRunStatus> {
     let mut status = status.clone();
     let mut changed = false;
+    if let Some(task) = &status.task_spec {
+        let sidecars = sidecars(task, Some(pod));
+        changed = !sidecars.is_empty() && sidecars != status.sidecars;
+        if changed {
+            status.sidecars = sidecars;
+        }
+    }
     for step in status.steps.iter_mut().filter(|step| step.image_id.is_none()) {
         let container = container_status(Some(pod), &step.container);
         step.image_id = container.map(|container| container.image_id.clone()).filter(|id| !id.is_empty());
@@ -196,5 +209,45 @@ fn termination_reason(record: &ExitRecord, continues: bool) -> &'static str {
         Exit::Cancelled => reasons::CANCELLED,
         Exit::Skipped | Exit::WhenFalse => reasons::SKIPPED,
         _ => reasons::ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ergon_api::{Group, TaskRun};
+    use serde_json::json;
+
+    use super::*;
+
+    fn status(value: serde_json::Value) -> TaskRunStatus {
+        let mut run = TaskRun::new(Group::Tekton, "run");
+        run.status = serde_json::from_value(value).unwrap();
+        run.status.unwrap()
+    }
+
+    #[test]
+    fn what_the_node_says_later_is_taken_in_until_nothing_lacks() {
+        let task = json!({"steps": [{"name": "a"}], "sidecars": [{"name": "s"}]});
+        let written = status(json!({
+            "podName": "p", "taskSpec": task,
+            "steps": [{"name": "a", "container": "step-a", "terminated": {"exitCode": 0}}],
+        }));
+        let pod = |sidecar: serde_json::Value| -> Pod {
+            let container = |name: &str, state: serde_json::Value| json!({"name": name, "state": state, "image": "i", "imageID": "id", "ready": false, "restartCount": 0});
+            let statuses = [container("step-a", json!({})), container("sidecar-s", sidecar)];
+            serde_json::from_value(json!({"metadata": {}, "status": {"containerStatuses": statuses}}))
+                .unwrap()
+        };
+        assert!(lacks_facts(&written));
+        let running = with_facts(&written, &pod(json!({"running": {}}))).unwrap();
+        assert_eq!(running.steps[0].image_id.as_deref(), Some("id"));
+        assert!(running.sidecars[0].running.is_some() && lacks_facts(&running));
+        assert_eq!(with_facts(&running, &pod(json!({"running": {}}))), None);
+        let ended = with_facts(&running, &pod(json!({"terminated": {"exitCode": 0}}))).unwrap();
+        assert!(ended.sidecars[0].terminated.is_some() && !lacks_facts(&ended));
+        // A pod that is being taken away says nothing of its containers.
+        assert_eq!(with_facts(&ended, &Pod::default()), None);
+
+        assert!(!lacks_facts(&status(json!({"taskSpec": task}))), "without a pod nobody will say more");
     }
 }

@@ -127,7 +127,11 @@ pub(super) fn is_over(pod: &Pod) -> bool {
 /// Why the steps of a pod that still runs will never be told to go on: its agent is gone.
 fn agent_end(pod: &Pod) -> Option<String> {
     let status = super::steps::container_status(Some(pod), crate::pod::AGENT)?;
-    let terminated = status.state.as_ref()?.terminated.as_ref().filter(|end| end.exit_code != 0)?;
+    let terminated = status.state.as_ref()?.terminated.as_ref()?;
+    // It did what it had to: the kubelet may tell of its end before it tells of the steps'.
+    if [0, i32::from(crate::pod::TASK_FAILED)].contains(&terminated.exit_code) {
+        return None;
+    }
     let reason = terminated.reason.as_deref().unwrap_or("no reason given");
     let message = terminated.message.as_deref().unwrap_or("no message was left");
     Some(format!("the pod's agent ended with code {} ({reason}): {message}", terminated.exit_code))

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ergon_api::{Group, Task, TaskRun};
 use ergon_engine::pod::{Account, Platform, SecretView, plan_of};
 use ergon_engine::task::{Observed, PodSeen, pod_name, reconcile};
-use ergon_engine::{Action, Library, Need, Outcome};
+use ergon_engine::{Action, ImageConfig, Library, Need, Outcome};
 use ergon_wire::{ExitRecord, PodReport, TerminationMessage};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -27,15 +27,17 @@ fn fill_in_messages(pod: &mut Value) {
     }
 }
 
-/// What a case may say of a pod: its lists as maps, by what tells their items apart.
+/// A list as a map, by what tells its items apart.
+fn keyed(list: &Value, key: &str) -> Value {
+    let items = list.as_array().into_iter().flatten();
+    items
+        .map(|item| (item[key].as_str().unwrap_or_default().to_owned(), item.clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// What a case may say of a pod: its lists as maps.
 fn pod_by_names(pod: &Pod) -> Value {
-    fn keyed(list: &Value, key: &str) -> Value {
-        let items = list.as_array().into_iter().flatten();
-        items
-            .map(|item| (item[key].as_str().unwrap_or_default().to_owned(), item.clone()))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
-    }
     let pod = serde_json::to_value(pod).unwrap();
     let mut spec = pod["spec"].clone();
     for list in ["containers", "initContainers"] {
@@ -54,6 +56,15 @@ fn look_up(case: &Value, need: &Need, library: &mut Library) -> bool {
         Need::Task(name) if !case["tasks"].is_null() => {
             let task: Option<Task> = serde_json::from_value(case["tasks"][name].clone()).ok();
             library.tasks.insert(name.clone(), task).is_none()
+        }
+        Need::Image { reference, .. } if !case["images"][reference].is_null() => {
+            let image = &case["images"][reference];
+            let list = |key: &str| serde_json::from_value(image[key].clone()).unwrap_or_default();
+            let found = match image.as_str() {
+                Some(why) => Err(why.to_owned()),
+                None => Ok(ImageConfig { entrypoint: list("entrypoint"), cmd: list("cmd") }),
+            };
+            library.images.insert(reference.clone(), found).is_none()
         }
         Need::Remote(request) => {
             let answer = crate::remote::answer(&case["remote"], request);
@@ -185,6 +196,11 @@ fn every_case_is_decided_as_it_says() {
                             Action::CreatePod(pod) => Some(plan_of(pod)?.tasks[0].steps.clone()),
                             _ => None,
                         }),
+                        "sidecars": decision.actions.iter().find_map(|action| match action {
+                            Action::CreatePod(pod) => Some(keyed(&json!(plan_of(pod)?.tasks[0].sidecars), "container")),
+                            _ => None,
+                        }),
+                        "beside": keyed(&json!(status.sidecars), "name"),
                         "created": decision.actions.iter().find_map(|action| match action {
                             Action::CreatePod(pod) => Some(pod_by_names(pod)),
                             _ => None,

@@ -225,8 +225,8 @@ impl Carrying {
         let run_dir = ready.run_dir.clone();
         let agent: JoinHandle<()> = tokio::spawn(async move {
             match ergon_agent::carry_out(&plan_copy, &run_dir, &reports, coordination).await {
-                Ok(last) => {
-                    reports.send_replace(last);
+                Ok(end) => {
+                    reports.send_replace(end.report);
                 }
                 Err(error) => tracing::error!(%error, "the pod cannot be carried out"),
             }

@@ -1,5 +1,6 @@
 //! The wait for a turn, and the ways that end without one.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -139,6 +140,18 @@ fn it_installs_itself_and_runs_the_scripts_of_sidecars() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), stdout);
         assert_eq!(String::from_utf8_lossy(&output.stderr), stderr);
     }
+}
+
+#[test]
+fn what_is_shown_behind_two_dashes_is_not_run() {
+    let place = Place::new();
+    let listener = place.listen();
+    let mut shim = place.shim();
+    shim.args(["--", "false", "--help", "--no-such-option"]);
+    let mut talk = Talk::greet(&listener, shim.spawn().unwrap(), &place);
+    talk.run(place.script("echo plan"), &BTreeMap::new());
+    let ended = talk.finish();
+    assert_eq!((ended.exit(), ended.stdout.as_str()), (&Exit::Exited { code: 0 }, "plan\n"));
 }
 
 #[test]
