@@ -13,6 +13,9 @@ const LONGEST_LABEL: usize = 63;
 /// The annotation on a task run whose failure its pipeline ignores.
 pub const ON_ERROR: &str = "pipeline.tekton.dev/pipeline-task-on-error";
 
+/// The label with the number of the try of a pipeline that is a task of another, counted from 1; the first has none.
+pub const RETRY: &str = "ergon.dev/retry";
+
 /// Whether the run's steps must not have a network.
 pub fn is_hermetic(run: &TaskRun) -> bool {
     let annotations = run.metadata.annotations.as_ref();

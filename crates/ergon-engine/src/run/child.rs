@@ -9,6 +9,7 @@ use ergon_api::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::action::Action;
+use crate::labels;
 
 /// All runs that a pipeline run owns, in any order. A stale list may delay, never duplicate: names are fixed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,6 +72,11 @@ impl<'a> Child<'a> {
     /// Which leg of a matrix it is, counted from 0.
     pub fn matrix_leg(self) -> Option<usize> {
         self.label(MATRIX_LEG_LABEL)?.parse().ok()
+    }
+
+    /// Which try of a pipeline it is: 0 for the first.
+    pub fn retry(self) -> i64 {
+        self.label(labels::RETRY).and_then(|retry| retry.parse().ok()).unwrap_or_default()
     }
 
     pub fn condition(self) -> Option<&'a Condition> {

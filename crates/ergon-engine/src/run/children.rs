@@ -29,6 +29,11 @@ pub fn child_name(run: &PipelineRun, task: &PipelineTask, leg: Option<usize>) ->
     }
 }
 
+/// The name of a pipeline's run that another try has, counted from 1.
+fn retry_name(run: &PipelineRun, task: &PipelineTask, retry: usize) -> String {
+    name::child(run.name(), &format!("-{}-retry-{retry}", task.name))
+}
+
 /// What is needed besides the task itself to make its runs.
 pub(super) struct Making<'a> {
     pub group: Group,
@@ -40,6 +45,8 @@ pub(super) struct Making<'a> {
     /// Results of other tasks, and for `finally` tasks their statuses.
     pub scope: &'a Scope,
     pub finally: bool,
+    /// How many tries of the task failed before this one.
+    pub retry: usize,
 }
 
 impl Making<'_> {
@@ -241,6 +248,7 @@ impl Making<'_> {
         let mut child_labels: BTreeMap<String, String> = run.metadata.labels.clone().unwrap_or_default();
         // The run itself may be a leg of a matrix, which its children are not.
         child_labels.remove(MATRIX_LEG_LABEL);
+        child_labels.remove(labels::RETRY);
         let mut annotations =
             labels::without_client_annotations(run.metadata.annotations.clone().unwrap_or_default());
         // A custom task's own labels go to its controller with its spec.
@@ -249,7 +257,11 @@ impl Making<'_> {
             child_labels.extend(metadata.labels.clone());
             annotations.extend(metadata.annotations.clone());
         }
-        let child_name = child_name(run, task, leg);
+        let mut child_name = child_name(run, task, leg);
+        if self.retry > 0 {
+            child_name = retry_name(run, task, self.retry);
+            child_labels.insert(labels::RETRY.to_owned(), self.retry.to_string());
+        }
         let pipeline = match (&task.pipeline_ref, task.is_pipeline()) {
             (_, false) => labels::pipeline_of(group, run, &self.prepared.pipeline_name),
             (reference, true) => reference

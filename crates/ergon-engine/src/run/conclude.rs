@@ -211,14 +211,15 @@ impl Progress<'_> {
         for (place, task) in self.prepared.plan.tasks() {
             let state = self.states.at(place);
             let started = self.started.get(&place).map_or(&[][..], Vec::as_slice);
-            if state.runs.is_empty() && started.is_empty() {
+            if state.runs.is_empty() && state.earlier.is_empty() && started.is_empty() {
                 continue;
             }
             let is_named = children::is_named(task);
             let is_plain = task.when.is_empty() && !is_named;
             let scope = if is_plain { Scope::default() } else { self.scope(place) };
             let when = when::expand_all(&task.when, &scope);
-            for run in state.runs.iter().copied().chain(started.iter().map(Made::child)) {
+            let runs = state.earlier.iter().chain(&state.runs).copied();
+            for run in runs.chain(started.iter().map(Made::child)) {
                 let mut reference = children::reference(group, run, task, &when, &scope);
                 if is_named {
                     // What it is called follows from its parameters, which are not kept once it has ended.

@@ -240,6 +240,7 @@ impl<'a> Pass<'a> {
             scope: &scope,
             config: self.observed.config,
             finally: ends.is_some(),
+            retry: state.earlier.len(),
         };
         let known: BTreeSet<&str> = state.runs.iter().map(|run| run.name()).collect();
         for child in making.runs(state.task)? {

@@ -54,7 +54,7 @@ pub(super) fn mark_tasks(
 ) -> Result<(), Invalid> {
     let mut stopping = false;
     for &place in prepared.plan.order() {
-        if states.at(place).is_started() {
+        if states.at(place).is_started() || halt.is_some() && states.at_mut(place).give_up() {
             continue;
         }
         let verdict = match halt {
@@ -73,7 +73,7 @@ pub(super) fn mark_tasks(
     if stopping {
         for &place in prepared.plan.order() {
             let state = states.at_mut(place);
-            if !state.is_started() && state.invalid.is_none() {
+            if state.invalid.is_none() && !state.give_up() {
                 state.skip = Some(Skip::Stopping);
             }
         }
@@ -125,7 +125,7 @@ pub(super) fn mark_finally(
     timed_out: bool,
 ) -> Result<(), Invalid> {
     for place in prepared.plan.finally() {
-        if states.at(place).is_started() {
+        if states.at(place).is_started() || timed_out && states.at_mut(place).give_up() {
             continue;
         }
         let task = states.at(place).task;

@@ -15,6 +15,8 @@ pub struct TaskState<'a> {
     pub task: &'a PipelineTask,
     /// Its runs, in the order of their matrix indices; empty while it has not started.
     pub runs: Vec<Child<'a>>,
+    /// Its runs that failed and were, or are to be, tried again: only of a pipeline. A task run has its tries in itself.
+    pub earlier: Vec<Child<'a>>,
     /// How many runs it has once all are made: more than one only with a matrix.
     pub expected: usize,
     /// Why it will never start.
@@ -36,7 +38,14 @@ impl<'a> States<'a> {
         let label = observed.group.label("pipelineTask");
         let mut list: Vec<TaskState<'a>> = plan
             .tasks()
-            .map(|(_, task)| TaskState { task, runs: Vec::new(), expected: 1, skip: None, invalid: None })
+            .map(|(_, task)| TaskState {
+                task,
+                runs: Vec::new(),
+                earlier: Vec::new(),
+                expected: 1,
+                skip: None,
+                invalid: None,
+            })
             .collect();
         for child in observed.children.iter() {
             if let Some(place) = child.label(&label).and_then(|task| plan.place(task)) {
@@ -46,6 +55,7 @@ impl<'a> States<'a> {
         for state in list.iter_mut().filter(|state| state.runs.len() > 1) {
             state.runs.sort_by_cached_key(|run| (run.matrix_leg(), run.name().to_owned()));
         }
+        list.iter_mut().filter(|state| state.task.is_pipeline()).for_each(TaskState::retry);
         Self { plan, list }
     }
 
@@ -85,6 +95,31 @@ impl<'a> States<'a> {
 }
 
 impl TaskState<'_> {
+    /// Keeps the last try of a pipeline as its run, and not even that where another is to follow.
+    fn retry(&mut self) {
+        let retries = i64::from(self.task.retries.unwrap_or_default());
+        if retries <= 0 || self.task.is_matrixed() {
+            return;
+        }
+        self.runs.sort_by_key(|run| run.retry());
+        let Some(last) = self.runs.pop() else { return };
+        self.earlier = std::mem::take(&mut self.runs);
+        let is_over = last.is_done() && !last.is_successful() && !last.is_cancelled();
+        if is_over && last.retry() < retries {
+            self.earlier.push(last);
+        } else {
+            self.runs.push(last);
+        }
+    }
+
+    /// No other try follows: the last was it. False where there was none.
+    pub fn give_up(&mut self) -> bool {
+        if self.runs.is_empty() {
+            self.runs.extend(self.earlier.pop());
+        }
+        self.is_started()
+    }
+
     pub fn is_started(&self) -> bool {
         !self.runs.is_empty()
     }
