@@ -66,6 +66,11 @@ pub enum Action {
         keep: bool,
     },
     CreateClaim(Box<PersistentVolumeClaim>),
+    /// Deletes a claim that this run made, even while pods that have ended still name it. One that somebody else owns
+    /// stays. It may fail: the run's end does not depend on it.
+    DeleteClaim {
+        name: String,
+    },
     /// Adds labels and annotations to the run that was reconciled. Always the first action.
     AddMetadata {
         labels: BTreeMap<String, String>,

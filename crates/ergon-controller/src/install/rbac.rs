@@ -72,7 +72,8 @@ fn controller(groups: &[&str]) -> Value {
         {"apiGroups": groups, "resources": ["taskruns/finalizers", "pipelineruns/finalizers"], "verbs": ["update"]},
         {"apiGroups": [""], "resources": ["pods"],
             "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
-        {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["create"]},
+        // A claim is read before it is deleted: only one that the run owns is.
+        {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "create", "patch", "delete"]},
         // What a pod depends on: its account, the Secrets that the account lists, the namespace's limits. And the
         // credentials of registries, repositories and servers that references name.
         {"apiGroups": [""], "resources": ["serviceaccounts", "secrets"], "verbs": ["get"]},

@@ -374,3 +374,26 @@ async fn images_that_the_node_names_after_the_end_follow() {
     shell.reconcile(&key()).await;
     assert!(fake.writes().is_empty(), "once");
 }
+
+#[tokio::test]
+async fn only_the_run_s_own_claim_is_deleted() {
+    let (fake, shell) = world(&embedded());
+    let run = shell.runs(Group::Ergon).task_runs.get(&Name::new("ns", "run")).expect("the run");
+    let path = |name: &str| format!("/api/v1/namespaces/ns/persistentvolumeclaims/{name}");
+    for (name, owner) in [("own", "u"), ("theirs", "other")] {
+        fake.put(
+            &path(name),
+            json!({"metadata": {"name": name, "uid": name, "finalizers": ["kubernetes.io/pvc-protection", "x/y"],
+                "ownerReferences": [{"apiVersion": "ergon.dev/v1", "kind": "TaskRun", "name": "run", "uid": owner}]}}),
+        );
+    }
+    // What is gone, and what may not be deleted, holds nothing up.
+    fake.fail(Method::DELETE, &path("own"), 403, "may not");
+    for name in ["own", "own", "theirs", "gone"] {
+        let action = ergon_engine::Action::DeleteClaim { name: name.to_owned() };
+        shell.perform(&key(), run.as_ref(), vec![action]).await.expect("done");
+    }
+    let delete = format!("DELETE {}", path("own"));
+    assert_eq!(fake.writes(), [delete.clone(), delete, format!("PATCH {}", path("own"))]);
+    assert!(fake.get(&path("own")).is_none() && fake.get(&path("theirs")).is_some());
+}

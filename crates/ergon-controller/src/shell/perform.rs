@@ -11,6 +11,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tracing::warn;
 
 use super::refusal::{self, Refusal};
 use super::task_run::is_owned;
@@ -74,6 +75,10 @@ impl Shell {
             }
             Action::CreatePod(pod) => self.create_pod(key, run, &pod).await,
             Action::CreateClaim(claim) => self.create_claim(key, run, &claim).await,
+            Action::DeleteClaim { name } => {
+                self.delete_claim(key, run, &name).await;
+                Ok(Performed::All)
+            }
             Action::StopTaskRun { name, uid, status, message } => {
                 let spec = json!({"status": status, "statusMessage": message});
                 self.stop_child::<TaskRun>(key, &name, &uid, spec).await.map(|()| Performed::All)
@@ -208,6 +213,34 @@ impl Shell {
                 Ok(Performed::All)
             }
             Err(error) => refused(run, "PersistentVolumeClaim", &claim.name_any(), error),
+        }
+    }
+
+    /// Deletes a claim of this run, and lets it go although pods that have ended still name it. The run has ended: where
+    /// this fails, it is said, and the claim goes when the run is deleted.
+    async fn delete_claim<K: Resource>(&self, key: &Key, run: &K, name: &str) {
+        const KIND: &str = "PersistentVolumeClaim";
+        const IN_USE: &str = "kubernetes.io/pvc-protection";
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &key.name.namespace);
+        let owner = run.meta().uid.as_deref().unwrap_or_default();
+        let delete = async {
+            let Some(claim) = api.get_opt(name).await?.filter(|claim| is_owned(claim, owner)) else {
+                return Ok(());
+            };
+            let uid = claim.uid().unwrap_or_default();
+            let precondition = Preconditions { uid: Some(uid.clone()), resource_version: None };
+            let params = DeleteParams::default().preconditions(precondition);
+            self.metrics.write("delete", KIND, api.delete(name, &params).await)?;
+            let others: Vec<&String> = claim.finalizers().iter().filter(|name| *name != IN_USE).collect();
+            if others.len() < claim.finalizers().len() {
+                let patch = json!({"metadata": {"uid": uid, "finalizers": others}});
+                let patched = api.patch(name, &patching(), &Patch::Merge(&patch)).await;
+                self.metrics.write("patch", KIND, patched)?;
+            }
+            Ok(())
+        };
+        if let Err(error) = delete.await.or_else(|error| gone_is_fine("delete", KIND, name, error)) {
+            warn!(%error, claim = name, "stays until its run is deleted");
         }
     }
 

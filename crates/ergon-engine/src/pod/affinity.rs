@@ -1,40 +1,98 @@
-//! Pods that share a claim run on one node: most volumes can be attached to one at a time.
+//! Which pods run on one node, and which must not: the setting `coschedule`.
 //!
-//! No placeholder pods are needed for that, as Tekton's affinity assistant has them. Each pod that uses a claim has a
-//! label for it, and must be where another pod with that label runs; the first one satisfies its own rule.
+//! No placeholder pods are needed for that, as Tekton's affinity assistant has them. Pods that belong together have a
+//! label in common, and each must be where another pod with that label runs; the first one satisfies its own rule.
 
 use std::collections::BTreeMap;
 
+use ergon_api::config::Coschedule;
+use ergon_api::{Config, Group, TaskRun};
 use k8s_openapi::api::core::v1::{Affinity, PodAffinityTerm, Volume};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-/// The labels for the claims among a pod's volumes.
-pub(super) fn labels(volumes: &[Volume]) -> BTreeMap<String, String> {
-    volumes
-        .iter()
-        .filter(|volume| volume.persistent_volume_claim.is_some())
-        .map(|volume| (format!("ergon.dev/claim-{}", volume.name), "shared".to_owned()))
-        .collect()
+/// The label on pods of a pipeline run that shares its node with no other such run: the run's UID.
+const ISOLATED: &str = "ergon.dev/isolated";
+
+/// Where a pod may run, as seen from other pods.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// The labels that others find it by.
+    pub labels: BTreeMap<String, String>,
+    near: Vec<LabelSelector>,
+    far: Vec<LabelSelector>,
 }
 
-/// The pod's affinity, with a term for each of those labels.
-pub(super) fn add(affinity: Option<Affinity>, labels: &BTreeMap<String, String>) -> Option<Affinity> {
-    if labels.is_empty() {
-        return affinity;
+impl Place {
+    /// The place of a task run's pod with these workspaces.
+    ///
+    /// Most volumes can be attached to one node at a time, so that pods with the same claim run on one, if not all of
+    /// their pipeline run do.
+    pub fn of(group: Group, run: &TaskRun, workspaces: &[Volume], config: &Config) -> Self {
+        let mode = config.features.coschedule;
+        let uid = group.label("pipelineRunUID");
+        let own = run.metadata.labels.as_ref().and_then(|labels| labels.get(&uid));
+        let mut place = Self::default();
+        match (mode, own) {
+            (Coschedule::Disabled, _) => {}
+            (Coschedule::PipelineRuns, Some(own)) => place.near(&uid, own),
+            (Coschedule::IsolatePipelineRun, Some(own)) => {
+                place.near(&uid, own);
+                place.labels.insert(ISOLATED.to_owned(), own.clone());
+                let rule = |operator: &str, values: Option<Vec<String>>| LabelSelectorRequirement {
+                    key: ISOLATED.to_owned(),
+                    operator: operator.to_owned(),
+                    values,
+                };
+                place.far.push(LabelSelector {
+                    match_expressions: Some(vec![
+                        rule("Exists", None),
+                        rule("NotIn", Some(vec![own.clone()])),
+                    ]),
+                    ..Default::default()
+                });
+            }
+            (Coschedule::Workspaces | Coschedule::PipelineRuns | Coschedule::IsolatePipelineRun, _) => {
+                for volume in workspaces.iter().filter(|volume| volume.persistent_volume_claim.is_some()) {
+                    let label = format!("ergon.dev/claim-{}", volume.name);
+                    place.near(&label, "shared");
+                    place.labels.insert(label, "shared".to_owned());
+                }
+            }
+        }
+        place
     }
-    let mut affinity = affinity.unwrap_or_default();
-    let terms = affinity
-        .pod_affinity
-        .get_or_insert_default()
-        .required_during_scheduling_ignored_during_execution
-        .get_or_insert_default();
-    terms.extend(labels.iter().map(|(key, value)| PodAffinityTerm {
-        label_selector: Some(LabelSelector {
-            match_labels: Some(BTreeMap::from([(key.clone(), value.clone())])),
+
+    fn near(&mut self, label: &str, value: &str) {
+        self.near.push(LabelSelector {
+            match_labels: Some(BTreeMap::from([(label.to_owned(), value.to_owned())])),
             ..Default::default()
-        }),
+        });
+    }
+
+    /// A pod's own affinity, with these rules.
+    pub fn add_to(self, affinity: Option<Affinity>) -> Option<Affinity> {
+        if self.near.is_empty() && self.far.is_empty() {
+            return affinity;
+        }
+        let mut affinity = affinity.unwrap_or_default();
+        if !self.near.is_empty() {
+            let rules = affinity.pod_affinity.get_or_insert_default();
+            let rules = rules.required_during_scheduling_ignored_during_execution.get_or_insert_default();
+            rules.extend(self.near.into_iter().map(on_one_node));
+        }
+        if !self.far.is_empty() {
+            let rules = affinity.pod_anti_affinity.get_or_insert_default();
+            let rules = rules.required_during_scheduling_ignored_during_execution.get_or_insert_default();
+            rules.extend(self.far.into_iter().map(on_one_node));
+        }
+        Some(affinity)
+    }
+}
+
+fn on_one_node(selector: LabelSelector) -> PodAffinityTerm {
+    PodAffinityTerm {
+        label_selector: Some(selector),
         topology_key: "kubernetes.io/hostname".to_owned(),
         ..Default::default()
-    }));
-    Some(affinity)
+    }
 }

@@ -136,7 +136,7 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
         None => volumes.extend(credentials_dir.map(|_| account::folder())),
     }
     let workspaces = volumes::workspaces(&bindings)?;
-    let claim_labels = affinity::labels(&workspaces);
+    let mut place = affinity::Place::of(input.group, run, &workspaces, input.config);
     volumes.extend(workspaces);
     volumes.extend(pod_template.volumes.iter().cloned());
     volumes.extend(spec.volumes.iter().cloned());
@@ -158,8 +158,9 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
         ..Default::default()
     };
     template::apply(pod_template, &mut pod_spec);
-    pod_spec.affinity = affinity::add(pod_spec.affinity, &claim_labels);
-    Ok((Pod { metadata: metadata(input, claim_labels), spec: Some(pod_spec), status: None }, claims))
+    let metadata = metadata(input, std::mem::take(&mut place.labels));
+    pod_spec.affinity = place.add_to(pod_spec.affinity);
+    Ok((Pod { metadata, spec: Some(pod_spec), status: None }, claims))
 }
 
 /// What tells a step that it has no network.
@@ -216,11 +217,11 @@ pub(crate) fn claim<Run: Resource<DynamicType = Group>>(
     }
 }
 
-fn metadata(input: &PodInput<'_>, claim_labels: BTreeMap<String, String>) -> ObjectMeta {
+fn metadata(input: &PodInput<'_>, more: BTreeMap<String, String>) -> ObjectMeta {
     let run = input.run;
     let mut labels = labels::task_run(input.group, run, &task_name(input.group, run));
     labels.insert(POD_LABEL.to_owned(), PLAN_VERSION.to_string());
-    labels.extend(claim_labels);
+    labels.extend(more);
     ObjectMeta {
         name: Some(input.name.to_owned()),
         namespace: run.metadata.namespace.clone(),
@@ -342,8 +343,13 @@ mod tests {
     use crate::task::inputs::resolve;
 
     fn built(group: Group, spec: serde_json::Value) -> Pod {
+        built_with(group, spec, &Config::default())
+    }
+
+    fn built_with(group: Group, spec: serde_json::Value, config: &Config) -> Pod {
         let mut run = TaskRun::new(group, "run");
         run.metadata.uid = Some("uid".into());
+        run.metadata.labels = Some(BTreeMap::from([(group.label("pipelineRunUID"), "whole".into())]));
         run.spec = serde_json::from_value(spec).unwrap();
         let task = run.spec.task_spec.clone().unwrap();
         let resolved = resolve(group, &run, &task, &BTreeMap::new()).unwrap();
@@ -355,7 +361,7 @@ mod tests {
             resolved: &resolved,
             name: "run-pod",
             library: &library,
-            config: &Config::default(),
+            config,
             platform: &platform,
         };
         build(&input).unwrap().0
@@ -393,6 +399,43 @@ mod tests {
         let wanted = terms[0].label_selector.clone().unwrap().match_labels.unwrap();
         let labels = pod.metadata.labels.unwrap();
         assert!(wanted.iter().all(|(key, value)| labels.get(key) == Some(value)) && !wanted.is_empty());
+    }
+
+    #[test]
+    fn pods_of_a_run_are_placed_as_the_installation_says() {
+        let rules = |mode: &str| {
+            let mut config = Config::default();
+            let data = BTreeMap::from([("coschedule".to_owned(), mode.to_owned())]);
+            assert_eq!(config.take(ergon_api::config::ConfigName::FeatureFlags, &data), []);
+            let spec = serde_json::json!({
+                "taskSpec": {"workspaces": [{"name": "w"}], "steps": [{"image": "i", "script": "x"}]},
+                "workspaces": [{"name": "w", "persistentVolumeClaim": {"claimName": "c"}}],
+            });
+            let pod = built_with(Group::Tekton, spec, &config);
+            let ours: Vec<String> = pod
+                .metadata
+                .labels
+                .unwrap()
+                .into_keys()
+                .filter(|key| key.starts_with("ergon.dev/claim") || key == "ergon.dev/isolated")
+                .collect();
+            let affinity = serde_json::to_value(pod.spec.unwrap().affinity).unwrap();
+            let selector = |kind: &str| {
+                affinity[kind]["requiredDuringSchedulingIgnoredDuringExecution"][0]["labelSelector"].clone()
+            };
+            (ours.len(), selector("podAffinity"), selector("podAntiAffinity"))
+        };
+        let null = serde_json::Value::Null;
+        let whole = serde_json::json!({"matchLabels": {"tekton.dev/pipelineRunUID": "whole"}});
+        let (labels, near, far) = rules("workspaces");
+        assert!(labels == 1 && near["matchLabels"].is_object() && near != whole && far == null);
+        assert_eq!(rules("pipelineruns"), (0, whole.clone(), null.clone()));
+        let others = serde_json::json!({"matchExpressions": [
+            {"key": "ergon.dev/isolated", "operator": "Exists"},
+            {"key": "ergon.dev/isolated", "operator": "NotIn", "values": ["whole"]},
+        ]});
+        assert_eq!(rules("isolate-pipelinerun"), (1, whole, others));
+        assert_eq!(rules("disabled"), (0, null.clone(), null));
     }
 
     #[test]

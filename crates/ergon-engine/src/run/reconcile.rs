@@ -17,7 +17,7 @@ use super::results::{self, Ends};
 use super::skip::{self, Skip};
 use super::state::{States, TaskState};
 use super::validate::{self, Checked};
-use super::{Observed, artifacts, matrix};
+use super::{Observed, artifacts, claims, matrix};
 use crate::action::{Action, Decision, EventKind, Outcome};
 use crate::provenance;
 use crate::task::Invalid;
@@ -142,6 +142,9 @@ fn advance(
     let progress = Progress { observed, prepared, states: &states, ends: &ends, started: &started, halt };
     let done = progress.write(&mut status, tasks_done, now);
     actions.extend(done.event);
+    if done.finished {
+        actions.extend(claims::delete(observed));
+    }
     let wake_at = if done.finished { None } else { clock.wake_at(observed.run, &status) };
     Ok(Decision { actions, status, wake_at })
 }
@@ -289,6 +292,7 @@ fn end(
     conclude::known_children(observed, &mut status);
     let status = conclude::failed(status, reason, message, now);
     actions.push(conclude::event(EventKind::Warning, reasons::FAILED, message));
+    actions.extend(claims::delete(observed));
     decided(actions, status, None)
 }
 

@@ -209,6 +209,7 @@ impl World {
             Action::CreateClaim(claim) => {
                 self.log.push(format!("claim {}", claim.metadata.name.as_deref().unwrap_or_default()));
             }
+            Action::DeleteClaim { name } => self.log.push(format!("delete claim {name}")),
             Action::AddMetadata { labels, annotations } => {
                 self.run.metadata.labels.get_or_insert_default().extend(labels);
                 self.run.metadata.annotations.get_or_insert_default().extend(annotations);

@@ -309,6 +309,8 @@ impl World {
                         pass.effects.push(Effect::MakeClaim(path));
                     }
                 }
+                // What is on this machine stays for a look, as all claims do.
+                Action::DeleteClaim { .. } => {}
                 // Metadata was added before; what events say is told from the statuses.
                 Action::AddMetadata { .. } | Action::StopCustomRun { .. } | Action::Emit(_) => {}
             }
