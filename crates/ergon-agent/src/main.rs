@@ -36,8 +36,13 @@ fn carry_out_the_plan() -> Result<bool, Box<dyn std::error::Error>> {
     if let Err(error) = link_steps(&plan, Path::new(paths::STEPS)) {
         tracing::warn!(%error, "the steps' folders cannot be found by their numbers");
     }
+    // A second one would know nothing of what the first one did, and run steps again.
+    if !is_first(Path::new(paths::RUN))? {
+        return Err("this pod's agent ended before its steps did: nothing is started a second time".into());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(&plan));
+    let stay = std::env::args().nth(1).as_deref() == Some(pod::STAY);
+    let outcome = runtime.block_on(serve(&plan, stay));
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     let End { report, failed } = outcome?;
@@ -49,12 +54,13 @@ fn carry_out_the_plan() -> Result<bool, Box<dyn std::error::Error>> {
     Ok(failed)
 }
 
-async fn serve(plan: &PodPlan) -> Result<End, Box<dyn std::error::Error>> {
+/// Carries the plan out. `stay`: and then waits until the kubelet ends this container.
+async fn serve(plan: &PodPlan, stay: bool) -> Result<End, Box<dyn std::error::Error>> {
     let (events, outside) = mpsc::unbounded_channel();
     let (reports, newest) = watch::channel(PodReport::default());
     let mut terminate = signal(SignalKind::terminate())?;
     let told = events.clone();
-    tokio::spawn(async move {
+    let terminated = tokio::spawn(async move {
         terminate.recv().await;
         let _ = told.send(Event::Stop { reason: StopReason::Interrupted, at: now() });
     });
@@ -72,7 +78,19 @@ async fn serve(plan: &PodPlan) -> Result<End, Box<dyn std::error::Error>> {
     {
         tracing::warn!("the last report was not taken: the termination messages have to do");
     }
+    if stay {
+        terminated.await?;
+    }
     Ok(end)
+}
+
+/// Whether no agent has been here before, which the folder that only agents see remembers.
+fn is_first(run_dir: &Path) -> std::io::Result<bool> {
+    match std::fs::File::create_new(run_dir.join("agent.started")) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Leaves a message for the kubelet, where there is one.
@@ -80,5 +98,18 @@ fn leave_message(message: &str) {
     let opened = std::fs::OpenOptions::new().write(true).truncate(true).open(paths::TERMINATION_MESSAGE);
     if let Ok(mut file) = opened {
         let _ = std::io::Write::write_all(&mut file, message.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_agent_of_a_pod_serves_it() {
+        let run_dir = tempfile::tempdir().unwrap();
+        assert!(is_first(run_dir.path()).unwrap());
+        assert!(!is_first(run_dir.path()).unwrap());
+        assert!(is_first(&run_dir.path().join("none")).is_err());
     }
 }

@@ -34,6 +34,8 @@ pub struct Platform {
 
 /// The agent's container in every pod.
 pub const AGENT: &str = "ergon-agent";
+/// The agent's argument for staying until it is told to end: the kubelet would start it again.
+pub const STAY: &str = "--stay";
 /// The agent's exit code where it did its work and a task failed.
 pub const TASK_FAILED: u8 = 1;
 /// The agent's exit code where it could not do its work.

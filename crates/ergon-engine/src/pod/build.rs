@@ -15,8 +15,8 @@ use kube_core::{Resource, ResourceExt as _};
 
 use super::sidecar::Made;
 use super::{
-    AGENT, Account, POD_LABEL, Platform, PodError, account, affinity, merge, resources, security, sidecar,
-    step, template, volumes,
+    AGENT, Account, POD_LABEL, Platform, PodError, STAY, account, affinity, merge, resources, security,
+    sidecar, step, template, volumes,
 };
 use crate::name;
 use crate::task::inputs::{Resolved, task_name};
@@ -123,7 +123,15 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     };
     // Containers start in this order: the agent should listen when the first shim looks for it, and the steps wait for
     // the sidecars.
-    let mut containers = vec![agent(input.platform, &plan)];
+    let mut containers = Vec::with_capacity(sidecars.len() + steps.len() + 1);
+    let agent = agent(input.platform, &plan);
+    if input.group == Group::Tekton && !sidecars.is_empty() {
+        // Who counts the containers of a Tekton pod with sidecars finds its steps and its sidecars.
+        let at = init_containers.len().min(usize::from(!input.platform.image_volumes));
+        init_containers.insert(at, apart(agent));
+    } else {
+        containers.push(agent);
+    }
     containers.extend(sidecars);
     containers.extend(steps);
     for containers in [&mut containers, &mut init_containers] {
@@ -273,6 +281,11 @@ fn agent(platform: &Platform, plan: &PodPlan) -> Container {
     }
 }
 
+/// The same beside the pod's ordinary containers: the kubelet starts it before them and ends it after them.
+fn apart(agent: Container) -> Container {
+    Container { args: Some(vec![STAY.to_owned()]), restart_policy: Some("Always".to_owned()), ..agent }
+}
+
 /// Copies the shim into the pod, on clusters that cannot mount an image.
 fn place(platform: &Platform) -> Container {
     Container {
@@ -324,8 +337,9 @@ fn plan_env(plan: &PodPlan) -> Vec<EnvVar> {
 
 /// The plan that a pod carries, read back from its agent's variables; none where it is no pod of ours.
 pub fn plan_of(pod: &Pod) -> Option<PodPlan> {
-    let containers = &pod.spec.as_ref()?.containers;
-    let agent = containers.iter().find(|container| container.name == AGENT)?;
+    let spec = pod.spec.as_ref()?;
+    let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let agent = containers.find(|container| container.name == AGENT)?;
     let text: String = agent
         .env
         .iter()

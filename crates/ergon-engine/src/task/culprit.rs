@@ -5,6 +5,7 @@ use ergon_api::reasons::task_run as reasons;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::steps::StepView;
+use crate::pod::AGENT;
 
 /// What a sidecar that had failed by the time a step did says of it.
 pub(super) fn sidecar(pod: &Pod, step: &StepView) -> Option<(&'static str, String)> {
@@ -29,7 +30,9 @@ pub(super) fn sidecar(pod: &Pod, step: &StepView) -> Option<(&'static str, Strin
 /// What an init container of ours that failed says: no step can start then.
 pub(super) fn init_container(pod: &Pod) -> Option<(&'static str, String)> {
     let init = pod.status.as_ref()?.init_container_statuses.iter().flatten();
-    let failed = init.filter(|container| !container.name.starts_with("sidecar")).find_map(|container| {
+    // The agent ends as its task does.
+    let ours = |name: &str| !name.starts_with("sidecar") && name != AGENT;
+    let failed = init.filter(|container| ours(&container.name)).find_map(|container| {
         let end = container.state.as_ref()?.terminated.as_ref()?;
         (end.exit_code != 0 || is_oom(end)).then_some((container, end))
     });
@@ -58,7 +61,7 @@ fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 }
 
 /// A container's end; for one that was started again, the last.
-fn end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+pub(super) fn end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     let now = container.state.as_ref().and_then(|state| state.terminated.as_ref());
     now.or_else(|| container.last_state.as_ref()?.terminated.as_ref())
 }

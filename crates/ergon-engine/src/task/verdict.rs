@@ -126,8 +126,7 @@ pub(super) fn is_over(pod: &Pod) -> bool {
 
 /// Why the steps of a pod that still runs will never be told to go on: its agent is gone.
 fn agent_end(pod: &Pod) -> Option<String> {
-    let status = super::steps::container_status(Some(pod), crate::pod::AGENT)?;
-    let terminated = status.state.as_ref()?.terminated.as_ref()?;
+    let terminated = culprit::end(super::steps::container_status(Some(pod), crate::pod::AGENT)?)?;
     // It did what it had to: the kubelet may tell of its end before it tells of the steps'.
     if [0, i32::from(crate::pod::TASK_FAILED)].contains(&terminated.exit_code) {
         return None;

@@ -202,7 +202,7 @@ impl Carrying {
         mut stopped: watch::Receiver<bool>,
     ) -> PodStatus {
         let mut sidecars = Vec::new();
-        for container in spec.init_containers.iter().flatten() {
+        for container in spec.init_containers.iter().flatten().filter(|container| container.name != AGENT) {
             match self.start_sidecar(spec, container, &ready, &mut stopped).await {
                 Ok(running) => sidecars.push(running),
                 Err(trouble) => {
