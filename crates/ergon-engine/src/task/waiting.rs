@@ -6,6 +6,7 @@ use ergon_api::{Config, Duration, reasons::task_run as reasons};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use super::culprit;
 use super::steps::{StepView, View};
 
 /// What holds a pod up for good, or for now.
@@ -19,6 +20,9 @@ pub(super) enum Held {
 
 /// A container that cannot be started.
 pub(super) fn held(run: &str, pod: &Pod, config: &Config, now: Timestamp) -> Option<Held> {
+    if let Some(message) = unstarted_sidecar(pod) {
+        return Some(Held::ForGood(reasons::SIDECAR_FAILED, message));
+    }
     let images = images(pod);
     let verdicts = containers(pod).filter_map(|container| {
         let waiting = container.state.as_ref()?.waiting.as_ref()?;
@@ -66,6 +70,19 @@ pub(super) fn held(run: &str, pod: &Pod, config: &Config, now: Timestamp) -> Opt
     });
     // What is for good needs no patience with the others.
     verdicts.min_by_key(|held| matches!(held, Held::Until(_)))
+}
+
+/// A sidecar whose container the node could not even start: the first step would wait for it forever. A native one is
+/// started again.
+fn unstarted_sidecar(pod: &Pod) -> Option<String> {
+    let mut sidecars = pod.status.as_ref()?.container_statuses.iter().flatten();
+    sidecars.find_map(|container| {
+        let end = container.state.as_ref()?.terminated.as_ref()?;
+        let unstarted = matches!(end.reason.as_deref(), Some("StartError" | "ContainerCannotRun"));
+        let why = end.message.as_deref().unwrap_or("no message was left");
+        (unstarted && container.name.starts_with("sidecar"))
+            .then(|| format!("{}: {why}", culprit::told(&container.name, end)))
+    })
 }
 
 /// Why nothing runs yet: the reason and message of the condition.
