@@ -2,6 +2,7 @@
 
 pub mod artifacts;
 pub mod inputs;
+pub(crate) mod params;
 pub mod paths;
 pub mod step_actions;
 pub mod steps;

@@ -63,6 +63,7 @@ impl Making<'_> {
                 reasons::INVALID_MATRIX_PARAMETER_TYPES,
                 format!("Failed to validate matrix \"{}\" with error {error}", self.run.name()),
             )
+            .by_user()
         })?;
         matrix::legs(&matrix)
             .into_iter()

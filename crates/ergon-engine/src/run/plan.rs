@@ -71,6 +71,10 @@ impl Plan {
         self.places.get(task).copied()
     }
 
+    pub(super) fn task(&self, place: usize) -> Option<&PipelineTask> {
+        self.spec.all_tasks().nth(place)
+    }
+
     pub(super) fn order(&self) -> &[usize] {
         &self.order
     }

@@ -17,7 +17,8 @@ use crate::expr::{Scope, expand_object};
 use crate::graph::{Graph, GraphError};
 use crate::labels;
 use crate::task::Invalid;
-use crate::task::inputs::{param_scope, resolve_params};
+use crate::task::inputs::param_scope;
+use crate::task::params;
 
 /// A pipeline run that can be carried out.
 #[derive(Debug)]
@@ -44,13 +45,15 @@ pub(super) struct Prepared {
 pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Result<Prepared, Invalid> {
     let pipeline_name = pipeline_name(group, run);
     // A mistake in the order is told before one in the values.
-    Graph::build(&spec.tasks).map_err(|error| no_graph(&error))?;
-    let mut values = resolve_params(&format!("pipeline {pipeline_name}"), &spec.params, &run.spec.params)?;
+    Graph::build(&spec.tasks).map_err(|error| no_graph(run, &error))?;
+    let mut values = params::resolve(&spec.params, &run.spec.params)
+        .map_err(|problem| unfit(run, &pipeline_name, &problem))?;
     defaults::resolve(&spec.params, &run.spec.params, &mut values).map_err(|error| {
         Invalid::new(
             reasons::FAILED_VALIDATION,
             format!("Failed to apply parameters to Pipeline {}/{pipeline_name}: {error}", run.namespace()),
         )
+        .by_user()
     })?;
     let (workspaces, claims) = claims::bind(group, run);
     for workspace in &spec.workspaces {
@@ -58,12 +61,16 @@ pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> R
             return Err(Invalid::new(
                 reasons::INVALID_WORKSPACE_BINDINGS,
                 format!(
-                    "pipeline requires workspace with name \"{}\" be provided by pipelinerun: add it to `spec.workspaces`",
+                    "PipelineRun {0}/{1} doesn't bind Pipeline {0}/{pipeline_name}'s Workspaces correctly: pipeline requires workspace with name \"{2}\" be provided by pipelinerun: add it to `spec.workspaces`",
+                    run.namespace(),
+                    run.name(),
                     workspace.name
                 ),
-            ));
+            )
+            .by_user());
         }
     }
+    check_task_run_specs(run, spec)?;
     check_indices(run, &pipeline_name, spec, &values)?;
     let scope = scope(run, &pipeline_name, spec, &values, &workspaces);
     let mut prepared = spec.clone();
@@ -78,7 +85,7 @@ pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> R
     for result in &mut prepared.results {
         result.value = crate::expr::expand_value(&result.value, &scope);
     }
-    let plan = Arc::new(Plan::of(Arc::new(prepared)).map_err(|error| no_graph(&error))?);
+    let plan = Arc::new(Plan::of(Arc::new(prepared)).map_err(|error| no_graph(run, &error))?);
     Ok(Prepared {
         run_name: run.name().to_owned(),
         namespace: run.namespace().to_owned(),
@@ -123,7 +130,8 @@ fn check_indices(
             run.name(),
             outside.join(" ")
         ),
-    ))
+    )
+    .by_user())
 }
 
 /// A run that goes on: its spec is the one that [`prepare`] made, and is not substituted again. `kept` is a plan that the
@@ -136,12 +144,12 @@ pub(super) fn resume(
 ) -> Result<Prepared, Invalid> {
     let plan = match kept.filter(|plan| plan.is_of(spec)) {
         Some(plan) => Arc::clone(plan),
-        None => Arc::new(Plan::of(Arc::clone(spec)).map_err(|error| no_graph(&error))?),
+        None => Arc::new(Plan::of(Arc::clone(spec)).map_err(|error| no_graph(run, &error))?),
     };
     let (workspaces, claims) = claims::bind(group, run);
     let pipeline_name = pipeline_name(group, run);
     // They were right when the run started, and neither the run's nor the pipeline's can change since.
-    let mut values = resolve_params("", &spec.params, &run.spec.params).unwrap_or_default();
+    let mut values = params::resolve(&spec.params, &run.spec.params).unwrap_or_default();
     let _ = defaults::resolve(&spec.params, &run.spec.params, &mut values);
     Ok(Prepared {
         run_name: run.name().to_owned(),
@@ -156,8 +164,56 @@ pub(super) fn resume(
     })
 }
 
-fn no_graph(error: &GraphError) -> Invalid {
-    Invalid::new(reasons::INVALID_GRAPH, format!("the pipeline is no graph: {error}"))
+fn no_graph(run: &PipelineRun, error: &GraphError) -> Invalid {
+    let message =
+        format!("PipelineRun {}/{}'s Pipeline DAG is invalid: {error}", run.namespace(), run.name());
+    Invalid::new(reasons::INVALID_GRAPH, message).by_user()
+}
+
+/// The run's parameters do not fit the Pipeline's, in Tekton's words.
+fn unfit(run: &PipelineRun, pipeline: &str, problem: &params::Problem) -> Invalid {
+    let namespace = run.namespace();
+    let (run, pipeline) =
+        (format!("PipelineRun {namespace}/{}", run.name()), format!("Pipeline {namespace}/{pipeline}"));
+    let (reason, message) = match problem {
+        params::Problem::Missing(names) => (
+            reasons::PARAMETER_MISSING,
+            format!(
+                "{run} is missing some parameters required by {pipeline}: pipelineRun missing parameters: [{}]",
+                names.join(" ")
+            ),
+        ),
+        params::Problem::Type { name, wanted, given } => (
+            reasons::PARAMETER_TYPE_MISMATCH,
+            format!(
+                "{run} parameters have mismatching types with {pipeline}'s parameters: parameters have inconsistent types : [{name}]: declared as {wanted}, given {given}"
+            ),
+        ),
+        params::Problem::Keys { name, absent } => (
+            reasons::OBJECT_PARAMETER_MISS_KEYS,
+            format!(
+                "{run} parameters is missing object keys required by {pipeline}'s parameters: pipelineRun missing object keys for parameters: map[{name}:[{}]]",
+                absent.join(" ")
+            ),
+        ),
+        params::Problem::Enum { .. } => {
+            (reasons::INVALID_PARAM_VALUE, format!("{run} parameters have invalid value: {}", problem.of("")))
+        }
+    };
+    Invalid::new(reason, message).by_user()
+}
+
+/// Settings for tasks that are not there were meant for others.
+fn check_task_run_specs(run: &PipelineRun, spec: &PipelineSpec) -> Result<(), Invalid> {
+    let known: BTreeSet<&str> = spec.all_tasks().map(|task| task.name.as_str()).collect();
+    let mut names = run.spec.task_run_specs.iter().map(|own| own.pipeline_task_name.as_str());
+    let Some(unknown) = names.find(|name| !known.contains(name)) else { return Ok(()) };
+    let message = format!(
+        "PipelineRun {}/{} doesn't define taskRunSpecs correctly: pipelineRun's taskrunSpecs defined wrong taskName: \"{unknown}\", does not exist in Pipeline",
+        run.namespace(),
+        run.name()
+    );
+    Err(Invalid::new(reasons::INVALID_TASK_RUN_SPECS, message).by_user())
 }
 
 /// The Pipeline's name: the reference's, the fetched one's, or the run's own where the spec is embedded.

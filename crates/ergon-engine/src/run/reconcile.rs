@@ -303,7 +303,7 @@ fn fail(
     invalid: &Invalid,
     now: Timestamp,
 ) -> Outcome<PipelineRunStatus> {
-    end(observed, old, invalid.reason, &invalid.message, Why::Failed, now)
+    end(observed, old, invalid.reason, &invalid.told(observed.group), Why::Failed, now)
 }
 
 /// Which limits of time have passed.

@@ -76,7 +76,8 @@ pub(super) fn check_indices(prepared: &Prepared, place: usize, states: &States<'
                     prepared.run_name,
                     items.len()
                 ),
-            ));
+            )
+            .by_user());
         }
     }
     Ok(())

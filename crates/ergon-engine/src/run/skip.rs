@@ -154,6 +154,7 @@ fn holds(prepared: &Prepared, task: &PipelineTask, scope: &Scope) -> Result<bool
             reasons::CEL_EVALUATION_FAILED,
             format!("Error evaluating CEL {}: task `{}`: {error}", prepared.run_name, task.name),
         )
+        .by_user()
     })
 }
 

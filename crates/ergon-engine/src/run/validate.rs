@@ -1,7 +1,8 @@
 //! Checks before the first task starts: a mistake in the last task is found before the first one runs.
 
+use ergon_api::texts::variables_in;
 use ergon_api::variables::variables;
-use ergon_api::{PipelineTask, TaskSpec, reasons::pipeline_run as reasons};
+use ergon_api::{Group, PipelineTask, TaskSpec, reasons::pipeline_run as reasons};
 
 use super::Observed;
 use super::find::{self, TaskSeen};
@@ -9,7 +10,7 @@ use super::prepare::Prepared;
 use crate::action::Need;
 use crate::graph::as_result;
 use crate::task::inputs::list;
-use crate::task::{Invalid, unserved};
+use crate::task::{Invalid, params, unserved};
 
 /// Checks all tasks against their Tasks, or says which of those must be looked up first.
 ///
@@ -25,7 +26,10 @@ pub(super) fn check(observed: &Observed<'_>, prepared: &Prepared) -> Result<Chec
     let mut waiting = false;
     for task in prepared.spec.all_tasks() {
         match find::task(observed, task)? {
-            TaskSeen::Spec(spec) => check_task(observed, task, spec)?,
+            TaskSeen::Spec(spec) => {
+                check_task(observed, task, spec)?;
+                check_optional(observed.group, prepared, task, spec)?;
+            }
             TaskSeen::Need(need) => needs.push(need),
             TaskSeen::Waiting => waiting = true,
             // A pipeline checks itself when it runs, and only its controller knows what a custom task needs.
@@ -44,6 +48,7 @@ pub(super) fn check(observed: &Observed<'_>, prepared: &Prepared) -> Result<Chec
         check_conditions(prepared, task)?;
         check_results(observed, prepared, place, task)?;
     }
+    check_pipeline_results(observed, prepared)?;
     Ok(Checked::Fine)
 }
 
@@ -65,21 +70,24 @@ fn check_task(observed: &Observed<'_>, task: &PipelineTask, spec: &TaskSpec) -> 
                 matrix.params.iter().chain(included).any(|param| param.name == name)
             })
     };
-    let missing: Vec<&str> = spec
+    let missing: Vec<String> = spec
         .params
         .iter()
         .filter(|param| param.default.is_none() && !given(&param.name))
-        .map(|param| param.name.as_str())
+        .map(|param| param.name.clone())
         .collect();
     if !missing.is_empty() {
+        let name = task.task_ref.as_ref().and_then(|reference| reference.name.as_deref());
+        let problem = params::Problem::Missing(missing).of(&format!("task {}", name.unwrap_or(&task.name)));
         return Err(Invalid::new(
-            reasons::PARAMETER_MISSING,
+            reasons::FAILED_VALIDATION,
             format!(
-                "task `{}` does not give the parameters {} that its Task needs: add them to its `params`",
-                task.name,
-                list(missing.into_iter())
+                "Validation failed for pipelinerun {} with error {problem} (pipeline task `{}`)",
+                observed.run.name(),
+                task.name
             ),
-        ));
+        )
+        .by_user());
     }
     let unbound: Vec<&str> = spec
         .workspaces
@@ -104,6 +112,34 @@ fn check_task(observed: &Observed<'_>, task: &PipelineTask, spec: &TaskSpec) -> 
     Ok(())
 }
 
+/// A workspace that the pipeline can do without is bound to one that the Task cannot do without. Tekton looks at what is
+/// declared; ours only fails where it is not provided either.
+fn check_optional(
+    group: Group,
+    prepared: &Prepared,
+    task: &PipelineTask,
+    spec: &TaskSpec,
+) -> Result<(), Invalid> {
+    for bound in &task.workspaces {
+        let outer = bound.workspace.as_deref().unwrap_or(&bound.name);
+        let is_optional =
+            prepared.spec.workspaces.iter().any(|known| known.name == outer && known.is_optional());
+        let is_needed = spec.workspaces.iter().any(|own| own.name == bound.name && !own.is_optional());
+        let is_there = group == Group::Ergon && prepared.workspaces.contains_key(outer);
+        if is_optional && is_needed && !is_there {
+            return Err(Invalid::new(
+                reasons::REQUIRED_WORKSPACE_MARKED_OPTIONAL,
+                format!(
+                    "Optional workspace not supported by task: pipeline workspace \"{outer}\" is marked optional but pipeline task \"{}\" requires it be provided",
+                    task.name
+                ),
+            )
+            .by_user());
+        }
+    }
+    Ok(())
+}
+
 /// CEL conditions that wait for no result can be tried now.
 fn check_conditions(prepared: &Prepared, task: &PipelineTask) -> Result<(), Invalid> {
     let known: Vec<_> = task
@@ -117,6 +153,7 @@ fn check_conditions(prepared: &Prepared, task: &PipelineTask) -> Result<(), Inva
             reasons::CEL_EVALUATION_FAILED,
             format!("Error evaluating CEL {}: task `{}`: {error}", prepared.run_name, task.name),
         )
+        .by_user()
     })
 }
 
@@ -134,7 +171,7 @@ fn check_results(
             return Err(Invalid::new(
                 reasons::INVALID_TASK_RESULT_REFERENCE,
                 format!(
-                    "task `{}`, {field}: refers to a result of task `{needs}`, which does not exist (there are {})",
+                    "invalid result reference in pipeline task \"{}\": referenced pipeline task \"{needs}\" does not exist ({field}; there are {})",
                     task.name,
                     list(prepared.spec.tasks.iter().map(|task| task.name.as_str()))
                 ),
@@ -149,9 +186,37 @@ fn check_results(
             return Err(Invalid::new(
                 reasons::INVALID_TASK_RESULT_REFERENCE,
                 format!(
-                    "task `{}`, {field}: \"{result}\" is not a named result returned by pipeline task \"{needs}\" (it returns {})",
+                    "invalid result reference in pipeline task \"{}\": \"{result}\" is not a named result returned by pipeline task \"{needs}\" ({field}; it returns {})",
                     task.name,
                     list(declared.into_iter())
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The same for the pipeline's own results.
+fn check_pipeline_results(observed: &Observed<'_>, prepared: &Prepared) -> Result<(), Invalid> {
+    for declared in &prepared.spec.results {
+        for (_, reference) in variables_in(&declared.value, &[]) {
+            let ["tasks" | "finally", needs, "results", result, ..] = reference.names()[..] else { continue };
+            let task = prepared.plan.place(needs).and_then(|place| prepared.plan.task(place));
+            let problem = match task.map(|task| find::task(observed, task)).transpose()? {
+                None => format!("referenced pipeline task \"{needs}\" does not exist"),
+                Some(TaskSeen::Spec(spec)) if !spec.results.iter().any(|known| known.name == result) => {
+                    format!(
+                        "\"{result}\" is not a named result returned by pipeline task \"{needs}\" (it returns {})",
+                        list(spec.results.iter().map(|known| known.name.as_str()))
+                    )
+                }
+                Some(_) => continue,
+            };
+            return Err(Invalid::new(
+                reasons::INVALID_PIPELINE_RESULT_REFERENCE,
+                format!(
+                    "Failed to resolve pipeline result reference for \"{}\" with error invalid pipeline result \"{}\": {problem}",
+                    prepared.run_name, declared.name
                 ),
             ));
         }

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{
-    Group, Param, ParamSpec, ParamValue, PodTemplate, Step, StepActionSpec, StepResult, TaskRun,
-    TaskRunSidecarSpec, TaskRunStepSpec, TaskSpec, WorkspaceBinding, WorkspaceDeclaration,
-    reasons::{pipeline_run, task_run},
+    Group, ParamSpec, ParamValue, PodTemplate, Step, StepActionSpec, StepResult, TaskRun, TaskRunSidecarSpec,
+    TaskRunStepSpec, TaskSpec, WorkspaceBinding, WorkspaceDeclaration, reasons::task_run,
 };
 use ergon_wire::paths::PROVENANCE;
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -14,99 +13,33 @@ use serde::{Deserialize, Serialize};
 use crate::expr::{Scope, expand_object};
 use crate::labels;
 use crate::task::paths::{self, step_container};
-use crate::task::step_actions;
+use crate::task::{params, step_actions};
 
 /// Why a run cannot go on: the user's mistake, with the reason that the condition gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     pub reason: &'static str,
     pub message: String,
+    is_labelled: bool,
 }
 
 impl Invalid {
     pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), is_labelled: false }
     }
-}
 
-/// The values of all parameters: those given, and the defaults of the others.
-///
-/// # Errors
-/// A parameter without a value, with a value of another type, without a key, or outside its enum.
-pub fn resolve_params(
-    what: &str,
-    declared: &[ParamSpec],
-    given: &[Param],
-) -> Result<BTreeMap<String, ParamValue>, Invalid> {
-    let mut values: BTreeMap<String, ParamValue> =
-        given.iter().map(|param| (param.name.clone(), param.value.clone())).collect();
-    let mut missing = Vec::new();
-    for spec in declared {
-        let value = match (values.remove(&spec.name), &spec.default) {
-            // The keys that were not given come from the default.
-            (Some(ParamValue::Object(given)), Some(ParamValue::Object(default))) => {
-                let mut object = default.clone();
-                object.extend(given);
-                ParamValue::Object(object)
-            }
-            (Some(value), _) => value,
-            (None, Some(default)) => default.clone(),
-            (None, None) => {
-                missing.push(spec.name.clone());
-                continue;
-            }
-        };
-        check_value(what, spec, &value)?;
-        values.insert(spec.name.clone(), value);
+    /// Marks it as what Tekton labels as the user's: its clients look for the label.
+    #[must_use]
+    pub fn by_user(mut self) -> Self {
+        self.is_labelled = true;
+        self
     }
-    if missing.is_empty() {
-        return Ok(values);
-    }
-    Err(Invalid::new(
-        pipeline_run::PARAMETER_MISSING,
-        format!(
-            "invalid input params for {what}: missing values for these params which have no default values: [{}]",
-            missing.join(" ")
-        ),
-    ))
-}
 
-fn check_value(what: &str, spec: &ParamSpec, value: &ParamValue) -> Result<(), Invalid> {
-    let wanted = spec.effective_type();
-    if value.type_() != wanted {
-        return Err(Invalid::new(
-            pipeline_run::PARAMETER_TYPE_MISMATCH,
-            format!(
-                "invalid input params for {what}: param types don't match the user-specified type: [{}]: declared as {wanted}, given {}",
-                spec.name,
-                value.type_(),
-            ),
-        ));
+    /// The message as the condition has it.
+    pub fn told(&self, group: Group) -> String {
+        let label = if self.is_labelled && group == Group::Tekton { "[User error] " } else { "" };
+        format!("{label}{}", self.message)
     }
-    if let ParamValue::Object(object) = value {
-        let absent: Vec<&str> =
-            spec.properties.keys().filter(|key| !object.contains_key(*key)).map(String::as_str).collect();
-        if !absent.is_empty() {
-            return Err(Invalid::new(
-                pipeline_run::OBJECT_PARAMETER_MISS_KEYS,
-                format!(
-                    "invalid input params for {what}: missing keys for these params which are required in ParamSpec's properties: [{}: [{}]]",
-                    spec.name,
-                    absent.join(" ")
-                ),
-            ));
-        }
-    }
-    if let ParamValue::String(text) = value
-        && !spec.enum_.is_empty()
-        && !spec.enum_.contains(text)
-    {
-        return Err(Invalid::new(
-            pipeline_run::INVALID_PARAM_VALUE,
-            format!("param `{}` value: {text} is not in the enum list [{}]", spec.name, spec.enum_.join(" ")),
-        ));
-    }
-    Ok(())
 }
 
 /// A scope with `params.<name>` for every value.
@@ -223,13 +156,12 @@ type Bindings = BTreeMap<String, WorkspaceBinding>;
 /// All that the task may refer to; the same without its parameters; and its workspaces.
 fn scopes(group: Group, run: &TaskRun, task: &TaskSpec) -> Result<(Scope, Scope, Bindings), Invalid> {
     let what = format!("task {}", task_name(group, run));
-    let values = resolve_params(&what, &task.params, &run.spec.params).map_err(|invalid| Invalid {
-        // A task run has one reason for all of these but the enum.
-        reason: match invalid.reason {
-            pipeline_run::INVALID_PARAM_VALUE => invalid.reason,
+    let values = params::resolve(&task.params, &run.spec.params).map_err(|problem| {
+        let reason = match problem {
+            params::Problem::Enum { .. } => task_run::INVALID_PARAM_VALUE,
             _ => task_run::VALIDATION_FAILED,
-        },
-        ..invalid
+        };
+        Invalid::new(reason, problem.of(&what)).by_user()
     })?;
     let workspaces = bind(task, &run.spec.workspaces)?;
     let without_params = scope(group, run, task, &workspaces);
@@ -284,10 +216,10 @@ fn declare_bound(task: &mut TaskSpec, given: &[WorkspaceBinding]) {
 /// The binding of each workspace that the task declares.
 fn bind(task: &TaskSpec, given: &[WorkspaceBinding]) -> Result<BTreeMap<String, WorkspaceBinding>, Invalid> {
     let declared: BTreeSet<&str> = task.workspaces.iter().map(|workspace| workspace.name.as_str()).collect();
-    let invalid = |message: String| Invalid::new(task_run::VALIDATION_FAILED, message);
+    let invalid = |message: String| Invalid::new(task_run::VALIDATION_FAILED, message).by_user();
     if let Some(extra) = given.iter().find(|binding| !declared.contains(binding.name.as_str())) {
         return Err(invalid(format!(
-            "workspace `{}` is bound but the task does not declare it (it declares: {})",
+            "workspace binding \"{}\" does not match any declared workspace (the task declares: {})",
             extra.name,
             list(declared.iter().copied())
         )));
@@ -301,7 +233,7 @@ fn bind(task: &TaskSpec, given: &[WorkspaceBinding]) -> Result<BTreeMap<String, 
             None if workspace.is_optional() => {}
             None => {
                 return Err(invalid(format!(
-                    "the task needs the workspace `{}`, and the run does not bind it: add it to `spec.workspaces`",
+                    "declared workspace \"{}\" is required but has not been bound: add it to `spec.workspaces`",
                     workspace.name
                 )));
             }

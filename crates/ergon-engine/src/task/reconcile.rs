@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ergon_api::{
-    ConditionStatus, Config, PodTemplate, TaskRun, TaskRunStatus, TaskSpec, WorkspaceBinding,
+    ConditionStatus, Config, Group, PodTemplate, TaskRun, TaskRunStatus, TaskSpec, WorkspaceBinding,
     reasons::task_run as reasons,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -73,13 +73,13 @@ fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
             return Outcome::Needs(needs);
         }
         Ok(Ready::Waiting(reason, what)) => return resolving(observed, old, reason, what, now),
-        Err(invalid) => return fail(old, &invalid, now),
+        Err(invalid) => return fail(observed.group, old, &invalid, now),
     };
     let task = &resolved.spec;
     match (observed.pod, &old.pod_name) {
         (PodSeen::Here(pod), _) => match owned(run, pod) {
             Ok(()) => observe(observed, old, task, pod, now),
-            Err(invalid) => fail(old, &invalid, now),
+            Err(invalid) => fail(observed.group, old, &invalid, now),
         },
         // The status says that there was a pod, so its absence means something: only the API server may say it.
         (PodSeen::NotInCache, Some(_)) => Outcome::Needs(vec![Need::Pod(attempt::pod_name(run))]),
@@ -190,7 +190,7 @@ fn create(
     let run = &run;
     let resolved = match task.for_attempt(attempt::number(run)) {
         Ok(resolved) => resolved,
-        Err(invalid) => return fail(old, &invalid, now),
+        Err(invalid) => return fail(observed.group, old, &invalid, now),
     };
     let lacks = lookups(observed, run);
     if !lacks.is_empty() {
@@ -234,7 +234,7 @@ fn create(
         Ok(built) => built,
         Err(error) => {
             let invalid = Invalid::new(reasons::VALIDATION_FAILED, error.to_string());
-            return fail(old, &invalid, now);
+            return fail(observed.group, old, &invalid, now);
         }
     };
     let mut actions: Vec<Action> = adding.into_iter().collect();
@@ -304,7 +304,7 @@ fn without_account(
     );
     let created = run.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     if now.duration_since(created) >= PATIENCE {
-        return fail(old, &Invalid::new(reasons::POD_CREATION_FAILED, message), now);
+        return fail(observed.group, old, &Invalid::new(reasons::POD_CREATION_FAILED, message), now);
     }
     let mut status = status::with_condition(old, ConditionStatus::Unknown, reasons::PENDING, &message, now);
     status.start_time.get_or_insert(Time(now));
@@ -449,12 +449,12 @@ fn delete_pod(pod: Option<&Pod>) -> Vec<Action> {
 }
 
 /// The user's mistake: the run fails, and no pod was or will be made for it.
-fn fail(old: TaskRunStatus, invalid: &Invalid, now: Timestamp) -> Outcome<TaskRunStatus> {
-    let mut status =
-        status::with_condition(old, ConditionStatus::False, invalid.reason, &invalid.message, now);
+fn fail(group: Group, old: TaskRunStatus, invalid: &Invalid, now: Timestamp) -> Outcome<TaskRunStatus> {
+    let message = invalid.told(group);
+    let mut status = status::with_condition(old, ConditionStatus::False, invalid.reason, &message, now);
     status.start_time.get_or_insert(Time(now));
     status.completion_time = Some(Time(now));
-    decided(vec![event(EventKind::Warning, reasons::FAILED, &invalid.message)], status, None)
+    decided(vec![event(EventKind::Warning, reasons::FAILED, &message)], status, None)
 }
 
 /// When the current try is over its time; none where it has no limit or has not started.

@@ -8,7 +8,8 @@ use ergon_api::{
     reasons::task_run as reasons,
 };
 
-use super::inputs::{Invalid, list, reference_scope, resolve_params};
+use super::inputs::{Invalid, list, reference_scope};
+use super::params;
 use crate::Library;
 use crate::action::Need;
 use crate::definitions;
@@ -168,8 +169,8 @@ fn params(step: &Step, at: usize, declared: &[ParamSpec], given: Vec<Param>) -> 
     if !missing.is_empty() {
         return Err(failed(step, at, &format!("non-existent params in Step: [{}]", missing.join(" "))));
     }
-    let values = resolve_params("the StepAction", &declared, &plain)
-        .map_err(|invalid| failed(step, at, &invalid.message))?;
+    let values = params::resolve(&declared, &plain)
+        .map_err(|problem| failed(step, at, &problem.of("the StepAction")))?;
     let mut later = Vec::new();
     for (name, value) in values {
         let is_default = plain.iter().all(|param| param.name != name);

@@ -309,10 +309,12 @@ impl World {
                         pass.effects.push(Effect::MakeClaim(path));
                     }
                 }
-                // What is on this machine stays for a look, as all claims do.
-                Action::DeleteClaim { .. } => {}
-                // Metadata was added before; what events say is told from the statuses.
-                Action::AddMetadata { .. } | Action::StopCustomRun { .. } | Action::Emit(_) => {}
+                // Metadata was added before; what events say is told from the statuses. And claims on this machine stay
+                // for a look.
+                Action::AddMetadata { .. }
+                | Action::StopCustomRun { .. }
+                | Action::Emit(_)
+                | Action::DeleteClaim { .. } => {}
             }
         }
     }
