@@ -8,6 +8,8 @@ use super::read::{Choice, Problem, Reader};
 
 /// Results of at most so many bytes fit into an object of the API server.
 const RESULT_LIMIT: u32 = 1_572_864;
+/// What Tekton gives a result, for want of a way for larger ones.
+const DEFAULT_RESULT_SIZE: u32 = 4096;
 
 /// The flags. As JSON they are what `status.provenance.featureFlags` shows, under Tekton's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,7 +46,8 @@ pub struct Features {
     /// How results travel where there is no agent to report them.
     #[serde(rename = "resultExtractionMethod")]
     pub results_from: ResultsFrom,
-    /// How large one result may be, in bytes.
+    /// How large one result may be, in bytes. Tekton's own file says 4096, which nobody has chosen: see
+    /// [`Features::result_limit`].
     pub max_result_size: u32,
     /// Containers of our own get a restricted security context.
     #[serde(skip_serializing_if = "is_false")]
@@ -94,7 +97,7 @@ impl Default for Features {
             verification_no_match_policy: NoMatchPolicy::Ignore,
             provenance_in_status: true,
             results_from: ResultsFrom::TerminationMessage,
-            max_result_size: 4096,
+            max_result_size: DEFAULT_RESULT_SIZE,
             set_security_context: false,
             set_security_context_read_only_root_filesystem: false,
             coschedule: Coschedule::Workspaces,
@@ -111,6 +114,12 @@ impl Default for Features {
 }
 
 impl Features {
+    /// The most bytes that the installation allows one result; none where it has not chosen: results of any size that
+    /// an object can hold have a way here.
+    pub fn result_limit(&self) -> Option<usize> {
+        (self.max_result_size != DEFAULT_RESULT_SIZE).then(|| usize::try_from(self.max_result_size).ok())?
+    }
+
     pub(super) fn read(data: &BTreeMap<String, String>) -> (Self, Vec<Problem>) {
         let mut all = Self::default();
         let mut reader = Reader::new("feature-flags", data);

@@ -47,7 +47,7 @@ pub fn judge(
     let failed = |reason: &str, message: String| Verdict::Failed {
         reason: reason.to_owned(),
         message,
-        results: collect(task, steps).unwrap_or_default(),
+        results: collect(task, steps, None).unwrap_or_default(),
     };
     let held = waiting::held(run, pod, config, now);
     if let Some(Held::ForGood(reason, message)) = held {
@@ -78,8 +78,14 @@ pub fn judge(
         let (reason, message) = culprit::init_container(pod).unwrap_or_else(|| pod_end(pod));
         return failed(reason, message);
     }
-    match collect(task, steps) {
+    match collect(task, steps, config.features.result_limit()) {
         Ok(results) => Verdict::Succeeded { results },
+        // What is too large is not kept either.
+        Err(invalid) if invalid.reason == reasons::RESULT_TOO_LARGE => Verdict::Failed {
+            reason: invalid.reason.to_owned(),
+            message: invalid.message,
+            results: Vec::new(),
+        },
         Err(invalid) => failed(invalid.reason, invalid.message),
     }
 }
@@ -244,8 +250,9 @@ fn pod_end(pod: &Pod) -> (&'static str, String) {
     }
 }
 
-/// The declared results that steps wrote, with their types; a later step's value replaces an earlier one's.
-fn collect(task: &TaskSpec, steps: &[StepView]) -> Result<Vec<TaskRunResult>, Invalid> {
+/// The declared results that steps wrote, with their types; a later step's value replaces an earlier one's. `limit`: the
+/// most bytes of each.
+fn collect(task: &TaskSpec, steps: &[StepView], limit: Option<usize>) -> Result<Vec<TaskRunResult>, Invalid> {
     let mut texts: BTreeMap<&str, &str> = BTreeMap::new();
     for step in steps {
         if let View::Recorded { record, results_missing } = &step.state {
@@ -255,6 +262,20 @@ fn collect(task: &TaskSpec, steps: &[StepView]) -> Result<Vec<TaskRunResult>, In
                     format!(
                         "the results of \"{}\" are over the 4096 bytes that a termination message holds, and the controller's report endpoint, which takes them, could not be reached from the pod",
                         step.container
+                    ),
+                ));
+            }
+            let mut all = record.results.iter().chain(&record.step_results);
+            if let Some(limit) = limit
+                && let Some(large) = all.find(|result| result.value.len() > limit)
+            {
+                return Err(Invalid::new(
+                    reasons::RESULT_TOO_LARGE,
+                    format!(
+                        "invalid result \"{}\": results size exceeds configured limit of {limit} bytes: \"{}\" wrote {}",
+                        large.name,
+                        step.container,
+                        large.value.len()
                     ),
                 ));
             }
