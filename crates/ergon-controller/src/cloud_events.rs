@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ergon_api::{ConditionStatus, Group, convert, reasons};
+use ergon_api::{CustomRun, Group, PipelineRun, TaskRun, convert, reasons};
 use jiff::Timestamp;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Certificate, Client};
@@ -82,42 +82,69 @@ pub fn events(
 ) -> Vec<CloudEvent> {
     let after = &object["status"]["conditions"][0];
     let before = &before["conditions"][0];
-    let state = |condition: &Value| {
-        ["status", "reason", "message"].map(|field| condition[field].as_str().unwrap_or_default().to_owned())
-    };
     if after.is_null() || state(before) == state(after) {
         return Vec::new();
     }
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let unknown = serde_json::to_value(ConditionStatus::Unknown).unwrap_or_default();
-    let word = if after["status"] == "True" {
-        "successful"
-    } else if after["status"] == "False" {
-        "failed"
-    } else if after["status"] == unknown && after["reason"] == reasons::task_run::STARTED {
-        "started"
-    } else if after["reason"] == reasons::task_run::RUNNING {
-        "running"
-    } else {
-        "unknown"
+    let word = match ended(after) {
+        Some(word) => word,
+        None if after["reason"] == reasons::task_run::STARTED => "started",
+        None if after["reason"] == reasons::task_run::RUNNING => "running",
+        None => "unknown",
     };
     let mut words = vec![word];
-    if before.is_null() && word != "started" {
-        words.insert(0, "started");
+    if before.is_null() {
+        if word != "started" {
+            words.insert(0, "started");
+        }
+        // It has waited for this first look at it.
+        words.insert(0, "queued");
     }
-    let name = text(&object["metadata"]["name"]);
-    let namespace = text(&object["metadata"]["namespace"]);
-    let source = format!("/apis/{}/namespaces/{namespace}/{}/{name}", group.api_version(), kind.name());
+    told(group.api_version(), kind.name(), &words, object, now)
+}
+
+/// The events on a CustomRun, which its own controller carries out. `before`: its condition when last seen; none where
+/// it is new.
+pub fn custom_events(
+    group: Group,
+    before: Option<&Value>,
+    object: &Value,
+    now: Timestamp,
+) -> Vec<CloudEvent> {
+    let after = &object["status"]["conditions"][0];
+    let mut words = Vec::new();
+    if before.is_none() {
+        words.push("started");
+    }
+    if !after.is_null() && before.is_none_or(|before| state(before) != state(after)) {
+        // Its controller has reasons of its own.
+        words.push(ended(after).unwrap_or("running"));
+    }
+    told(group.beta_api_version(), CustomRun::KIND, &words, object, now)
+}
+
+/// What a condition says, but for its times.
+fn state(condition: &Value) -> [&str; 3] {
+    ["status", "reason", "message"].map(|field| condition[field].as_str().unwrap_or_default())
+}
+
+fn ended(condition: &Value) -> Option<&'static str> {
+    match condition["status"].as_str() {
+        Some("True") => Some("successful"),
+        Some("False") => Some("failed"),
+        _ => None,
+    }
+}
+
+fn told(api_version: &str, kind: &str, words: &[&str], object: &Value, now: Timestamp) -> Vec<CloudEvent> {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let (name, namespace) = (text("name"), text("namespace"));
+    let source = format!("/apis/{api_version}/namespaces/{namespace}/{kind}/{name}");
     let data = data(kind, object);
     words
-        .into_iter()
+        .iter()
         .map(|word| CloudEvent {
-            kind: format!("dev.tekton.event.{}.{word}.v1", kind.name().to_lowercase()),
-            id: format!(
-                "{}-{}-{word}",
-                text(&object["metadata"]["uid"]),
-                text(&object["metadata"]["resourceVersion"])
-            ),
+            kind: format!("dev.tekton.event.{}.{word}.v1", kind.to_lowercase()),
+            id: format!("{}-{}-{word}", text("uid"), text("resourceVersion")),
             source: source.clone(),
             subject: name.clone(),
             time: now,
@@ -127,12 +154,18 @@ pub fn events(
 }
 
 /// The run under the name of its kind; Tekton's in the version that its format has.
-fn data(kind: RunKind, object: &Value) -> Value {
+fn data(kind: &str, object: &Value) -> Value {
     let mut object = object.clone();
-    convert::to_v1beta1(&mut object);
     match kind {
-        RunKind::TaskRun => json!({"taskRun": object}),
-        RunKind::PipelineRun => json!({"pipelineRun": object}),
+        TaskRun::KIND => {
+            convert::to_v1beta1(&mut object);
+            json!({"taskRun": object})
+        }
+        PipelineRun::KIND => {
+            convert::to_v1beta1(&mut object);
+            json!({"pipelineRun": object})
+        }
+        _ => json!({"customRun": object}),
     }
 }
 
@@ -212,8 +245,8 @@ mod tests {
     fn what_a_change_is_told_as() {
         let none = Value::Null;
         for (before, after, words) in [
-            (&none, status("Unknown", "Started"), vec!["started"]),
-            (&none, status("Unknown", "Pending"), vec!["started", "unknown"]),
+            (&none, status("Unknown", "Started"), vec!["queued", "started"]),
+            (&none, status("Unknown", "Pending"), vec!["queued", "started", "unknown"]),
             (&status("Unknown", "Started"), status("Unknown", "Running"), vec!["running"]),
             (&status("Unknown", "Running"), status("Unknown", "Running"), vec![]),
             (&status("Unknown", "Running"), status("True", "Succeeded"), vec!["successful"]),
@@ -229,6 +262,29 @@ mod tests {
             for event in told {
                 assert_eq!(event.source, "/apis/tekton.dev/v1/namespaces/ns/TaskRun/r");
                 assert_eq!(event.data["taskRun"]["apiVersion"], "tekton.dev/v1beta1");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_custom_run_is_told_as() {
+        let going = json!({"status": "Unknown", "reason": "Mine"});
+        for (before, after, words) in [
+            (None, json!({}), vec!["started"]),
+            (None, status("Unknown", "Mine"), vec!["started", "running"]),
+            (Some(Value::Null), status("Unknown", "Mine"), vec!["running"]),
+            (Some(going.clone()), status("Unknown", "Mine"), vec![]),
+            (Some(going.clone()), status("False", "Mine"), vec!["failed"]),
+            (Some(going), status("True", "Mine"), vec!["successful"]),
+        ] {
+            let told = custom_events(Group::Tekton, before.as_ref(), &run(&after), Timestamp::UNIX_EPOCH);
+            let kinds: Vec<&str> = told.iter().map(|event| event.kind.as_str()).collect();
+            let expected: Vec<String> =
+                words.iter().map(|word| format!("dev.tekton.event.customrun.{word}.v1")).collect();
+            assert_eq!(kinds, expected, "{before:?} {after}");
+            for event in told {
+                assert_eq!(event.source, "/apis/tekton.dev/v1beta1/namespaces/ns/CustomRun/r");
+                assert_eq!(event.data["customRun"]["metadata"]["name"], "r");
             }
         }
     }

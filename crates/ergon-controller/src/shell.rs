@@ -166,6 +166,7 @@ pub struct Shell {
     platform: Mutex<Arc<Platform>>,
     pub settings: Arc<Settings>,
     beside_tekton: AtomicBool,
+    leads: AtomicBool,
 }
 
 impl Shell {
@@ -188,6 +189,7 @@ impl Shell {
             platform: Mutex::new(Arc::new(platform)),
             settings: Arc::default(),
             beside_tekton: AtomicBool::new(false),
+            leads: AtomicBool::new(false),
         }
     }
 
@@ -215,6 +217,17 @@ impl Shell {
     /// Whether Tekton's controller is in the cluster.
     pub fn is_beside_tekton(&self) -> bool {
         self.beside_tekton.load(Ordering::Relaxed)
+    }
+
+    /// Says whether this replica leads.
+    pub fn set_leads(&self, leads: bool) {
+        self.leads.store(leads, Ordering::Relaxed);
+        self.metrics.leader.set(i64::from(leads));
+    }
+
+    /// Whether this replica leads.
+    fn leads(&self) -> bool {
+        self.leads.load(Ordering::Relaxed)
     }
 
     /// Whether a run with this `spec.managedBy` is ours.

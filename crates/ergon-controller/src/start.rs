@@ -137,7 +137,7 @@ pub async fn run(args: Args) -> Result<(), StartError> {
         }
     }
     leads.store(true, Ordering::Relaxed);
-    shell.metrics.leader.set(1);
+    shell.set_leads(true);
     // Before the first run is looked at: it is known then whether there are resolvers besides ours.
     let requests = if args.groups.contains(&Group::Tekton) {
         watch::requests(&shell, version.watcher_config()).await
@@ -163,7 +163,7 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     info!("ends: another replica may lead");
     ready.store(false, Ordering::Relaxed);
     leads.store(false, Ordering::Relaxed);
-    shell.metrics.leader.set(0);
+    shell.set_leads(false);
     shell.queue.close();
     drop(requests);
     if timeout(DRAIN, join_all(&mut workers)).await.is_err() {

@@ -97,7 +97,8 @@ fn start_runs(shell: &Arc<Shell>, group: Group, config: watcher::Config) {
             task_runs.queue.add(Key::task_run(group, Name::of(run)));
             tell_owner(&task_runs, run);
         };
-        watch_runs(&task_runs, group, task_config, &task_runs.runs(group).task_runs, changed).await;
+        watch_runs(&task_runs, group, task_config, &task_runs.runs(group).task_runs, changed, |_, _| {})
+            .await;
     });
     let pipeline_runs = Arc::clone(shell);
     tokio::spawn(async move {
@@ -106,13 +107,16 @@ fn start_runs(shell: &Arc<Shell>, group: Group, config: watcher::Config) {
             tell_owner(&pipeline_runs, run);
         };
         let cache = &pipeline_runs.runs(group).pipeline_runs;
-        watch_runs(&pipeline_runs, group, config, cache, changed).await;
+        watch_runs(&pipeline_runs, group, config, cache, changed, |_, _| {}).await;
     });
     let custom_runs = Arc::clone(shell);
     tokio::spawn(async move {
         let changed = |run: &CustomRun| tell_owner(&custom_runs, run);
         let cache = &custom_runs.runs(group).custom_runs;
-        watch_runs(&custom_runs, group, custom_config, cache, changed).await;
+        let news = |before: Option<&CustomRun>, run: &CustomRun| {
+            custom_runs.tell_custom_run(group, before, run);
+        };
+        watch_runs(&custom_runs, group, custom_config, cache, changed, news).await;
     });
 }
 
@@ -189,6 +193,7 @@ async fn watch_runs<K>(
     config: watcher::Config,
     cache: &Cache<K>,
     changed: impl Fn(&K),
+    news: impl Fn(Option<&K>, &K),
 ) where
     K: Resource<DynamicType = Group, Scope = kube::core::DynamicResourceScope>
         + Trim
@@ -211,6 +216,14 @@ async fn watch_runs<K>(
             }
         };
         if let Some(event) = readable(event, |invalid| report_invalid::<K>(shell, group, invalid)) {
+            // A list only tells how things are, not what has happened.
+            let before = match &event {
+                Event::Apply(object) => Some((cache.get(&Name::of(object)), object.clone())),
+                _ => None,
+            };
+            if let Some((before, object)) = before {
+                news(before.as_deref(), &object);
+            }
             take(cache, event, &changed, |_| {});
         }
     }

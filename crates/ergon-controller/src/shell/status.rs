@@ -1,8 +1,11 @@
 //! Writing a run's status: only what differs, only onto the version that it was decided on, and not for every message.
 
-use ergon_api::{Condition, Group};
+use std::sync::Arc;
+
+use ergon_api::{Condition, CustomRun, Group};
 use ergon_engine::{Event, EventKind, progress};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
 use serde::Serialize;
@@ -11,8 +14,8 @@ use serde_json::{Value, json};
 
 use super::hold::may_wait;
 use super::{Error, FIELD_MANAGER, Key, Shell};
-use crate::cache::Cache;
-use crate::cloud_events;
+use crate::cache::{Cache, Name};
+use crate::cloud_events::{self, CloudEvent};
 use crate::merge_diff::merge_diff;
 use crate::trim::Trim;
 
@@ -112,9 +115,46 @@ impl Shell {
         let config = self.settings.now();
         let Some(sink) = config.cloud_events_sink() else { return };
         let Ok(object) = serde_json::to_value(run) else { return };
+        let told = cloud_events::events(key.group, key.kind, before, &object, Timestamp::now());
+        self.send(sink, &run.object_ref(&key.group), told);
+    }
+
+    /// Sends CloudEvents on a CustomRun, where the settings say where to and this replica leads. `before`: as it was when
+    /// last seen; none where it is new.
+    pub fn tell_custom_run(self: &Arc<Self>, group: Group, before: Option<&CustomRun>, run: &CustomRun) {
+        let config = self.settings.now();
+        let Some(sink) = config.cloud_events_sink().map(str::to_owned) else { return };
+        if !config.features.send_cloud_events_for_runs || !self.leads() {
+            return;
+        }
+        let condition = |run: &CustomRun| serde_json::to_value(run.condition()).unwrap_or_default();
+        // What we made ourselves was known before the watch brought it.
+        let is_own = |before: &&CustomRun| {
+            before.metadata.resource_version == run.metadata.resource_version
+                && run.metadata.generation == Some(1)
+                && run.condition().is_none()
+        };
+        let before = before.filter(|before| !is_own(before)).map(condition);
+        if before.as_ref().is_some_and(|before| *before == condition(run)) {
+            return;
+        }
+        let (shell, run) = (Arc::clone(self), run.clone());
+        tokio::spawn(async move {
+            // Who listens wants all of it; in memory is only what decisions read.
+            let name = Name::of(&run);
+            let api: Api<CustomRun> = Api::namespaced_with(shell.client.clone(), &name.namespace, &group);
+            let whole = api.get_opt(&name.name).await.ok().flatten();
+            let whole = whole.map(|whole| CustomRun { status: run.status.clone(), ..whole });
+            let Ok(object) = serde_json::to_value(whole.as_ref().unwrap_or(&run)) else { return };
+            let told = cloud_events::custom_events(group, before.as_ref(), &object, Timestamp::now());
+            shell.send(&sink, &run.object_ref(&group), told);
+        });
+    }
+
+    fn send(&self, sink: &str, about: &ObjectReference, told: Vec<CloudEvent>) {
         let authorities = self.settings.authorities();
-        for event in cloud_events::events(key.group, key.kind, before, &object, Timestamp::now()) {
-            let (events, about) = (self.events.clone(), run.object_ref(&key.group));
+        for event in told {
+            let (events, about) = (self.events.clone(), about.clone());
             self.cloud_events.send(sink, &authorities, event, move |message| {
                 let reason = "CloudEventFailed".to_owned();
                 events.emit(about, Event { kind: EventKind::Warning, reason, message });
