@@ -280,7 +280,7 @@ mod tests {
                 "enforceNonfalsifiability": "none", "verificationNoMatchPolicy": "ignore",
                 "enableProvenanceInStatus": true, "resultExtractionMethod": "termination-message",
                 "maxResultSize": 4096, "coschedule": "workspaces", "enableCELInWhenExpression": true,
-                "enableParamEnum": true, "enableConciseResolverSyntax": true, "enableKubernetesSidecar": true
+                "enableParamEnum": true, "enableConciseResolverSyntax": true
             })
         );
     }

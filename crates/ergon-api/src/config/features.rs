@@ -72,7 +72,7 @@ pub struct Features {
     /// `taskRef.name` and `pipelineRef.name` may be a URL.
     #[serde(rename = "enableConciseResolverSyntax", skip_serializing_if = "is_false")]
     pub concise_resolver_syntax: bool,
-    /// Sidecars are Kubernetes' own, which they are here in any case.
+    /// All sidecars are Kubernetes' own; otherwise those that need the kubelet for their probes or hooks.
     #[serde(rename = "enableKubernetesSidecar", skip_serializing_if = "is_false")]
     pub kubernetes_sidecar: bool,
     /// Objects that cannot be created for a moment are tried again after growing pauses, as they are in any case.
@@ -106,7 +106,7 @@ impl Default for Features {
             artifacts: true,
             disable_inline_spec: InlineSpecs::default(),
             concise_resolver_syntax: true,
-            kubernetes_sidecar: true,
+            kubernetes_sidecar: false,
             wait_exponential_backoff: false,
             termination_message_compression: false,
         }

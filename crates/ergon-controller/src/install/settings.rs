@@ -85,7 +85,7 @@ fn feature_flags() -> Value {
         "enable-artifacts": "true",
         "enable-cel-in-whenexpression": "true",
         "enable-concise-resolver-syntax": "true",
-        "enable-kubernetes-sidecar": "true",
+        "enable-kubernetes-sidecar": "false",
         "enable-param-enum": "true",
         "enable-provenance-in-status": "true",
         "enable-step-actions": "true",

@@ -101,7 +101,7 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
     let (mut sidecars, mut beside) = (Vec::new(), Vec::new());
     for (at, item) in merge::sidecars(spec, wishes).iter().enumerate() {
         let mounts = seen(&sidecars_see, &item.workspaces);
-        match sidecar::make(input.group, item, at, &mounts, input.library)? {
+        match sidecar::make(input.group, item, at, &mounts, input.library, input.config)? {
             Made::Native(container) => init_containers.push(container),
             Made::Ordinary(container, plan) => {
                 sidecars.push(container);

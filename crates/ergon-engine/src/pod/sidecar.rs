@@ -3,7 +3,7 @@
 //! Mostly it is an ordinary container, as Tekton's sidecars are: it runs the shim, is there before the first step, may
 //! end early and is ended by the agent. What only the kubelet can do (probes, hooks, restarts) makes it a native one.
 
-use ergon_api::{Group, Sidecar, TaskSpec};
+use ergon_api::{Config, Group, Sidecar, TaskSpec};
 use ergon_wire::{Script, StepPlan};
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 
@@ -32,6 +32,7 @@ pub(super) fn make(
     at: usize,
     mounts: &[VolumeMount],
     library: &Library,
+    config: &Config,
 ) -> Result<Made, PodError> {
     let image = sidecar.image.clone().ok_or_else(|| PodError::Field {
         field: format!("spec.sidecars[{at}].image"),
@@ -56,7 +57,7 @@ pub(super) fn make(
         tty: sidecar.tty,
         ..Default::default()
     };
-    Ok(match (needs_kubelet(sidecar), argv(sidecar, library)) {
+    Ok(match (is_native(sidecar, config), argv(sidecar, library)) {
         (false, Some(argv)) => ordinary(sidecar, container, argv),
         // What its image starts could not be found out: the kubelet knows.
         _ => Made::Native(native(sidecar, container)),
@@ -64,14 +65,17 @@ pub(super) fn make(
 }
 
 /// Images of sidecars whose command has to be looked up.
-pub(crate) fn unknown_images(task: &TaskSpec, run: &Wishes) -> impl Iterator<Item = String> {
-    let asks =
-        |sidecar: &Sidecar| !needs_kubelet(sidecar) && sidecar.command.is_empty() && sidecar.script.is_none();
-    merge::sidecars(task, run).into_iter().filter(asks).filter_map(|sidecar| sidecar.image)
+pub(crate) fn unknown_images(task: &TaskSpec, run: &Wishes, config: &Config) -> impl Iterator<Item = String> {
+    let asks = |sidecar: &Sidecar| {
+        !is_native(sidecar, config) && sidecar.command.is_empty() && sidecar.script.is_none()
+    };
+    merge::sidecars(task, run).into_iter().filter(move |it| asks(it)).filter_map(|sidecar| sidecar.image)
 }
 
-fn needs_kubelet(sidecar: &Sidecar) -> bool {
-    sidecar.readiness_probe.is_some()
+/// Whether it needs the kubelet, or the installation wants it so.
+fn is_native(sidecar: &Sidecar, config: &Config) -> bool {
+    config.features.kubernetes_sidecar
+        || sidecar.readiness_probe.is_some()
         || sidecar.startup_probe.is_some()
         || sidecar.liveness_probe.is_some()
         || sidecar.lifecycle.is_some()

@@ -213,7 +213,7 @@ fn create(
         .into_iter()
         .filter(|step| step.command.is_empty() && step.script.is_none())
         .filter_map(|step| step.image)
-        .chain(pod::unknown_sidecar_images(&resolved.spec, &resolved.wishes))
+        .chain(pod::unknown_sidecar_images(&resolved.spec, &resolved.wishes, observed.config))
         .filter(|image| !observed.library.images.contains_key(image))
         .map(|reference| Need::Image { reference, pull_secrets: pull_secrets.clone() })
         .collect();
