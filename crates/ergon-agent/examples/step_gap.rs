@@ -46,7 +46,7 @@ fn measure(steps: usize) -> ExitCode {
     };
     let task =
         TaskPlan { name: "task".to_owned(), steps: (0..steps).map(step).collect(), ..Default::default() };
-    let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], report: None };
+    let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], ..Default::default() };
     let started = Instant::now();
     let report = run(&plan, directory.path(), &own);
     let took = started.elapsed();

@@ -38,8 +38,8 @@ pub async fn carry_out(
     run_dir: &Path,
     reports: &watch::Sender<PodReport>,
     mut events: mpsc::UnboundedReceiver<Event>,
-) -> Result<End, SocketError> {
-    let mut state = PodState::new(plan);
+) -> Result<End, CarryOutError> {
+    let mut state = PodState::new(plan).map_err(CarryOutError::Part)?;
     let (seen, mut next) = mpsc::unbounded_channel();
     let mut shell = Shell { seen, links: BTreeMap::new(), tasks: JoinSet::new() };
     for (at_task, task) in plan.tasks.iter().enumerate() {
@@ -90,6 +90,15 @@ pub async fn carry_out(
         while shell.tasks.try_join_next().is_some() {}
     }
     Ok(End { report: state.report(), failed: state.has_failed() })
+}
+
+/// A plan that cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CarryOutError {
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error("the plan's part of a pipeline run cannot be read: {0}")]
+    Part(#[source] serde_json::Error),
 }
 
 /// What the loop waits for.

@@ -10,11 +10,19 @@ use ergon_wire::PodPlan;
 /// # Errors
 /// The file system's.
 pub fn link_steps(plan: &PodPlan, directory: &Path) -> io::Result<()> {
-    let steps = plan.tasks.iter().flat_map(|task| task.steps.iter().enumerate());
-    for (number, step) in steps {
-        match std::os::unix::fs::symlink(&step.container, directory.join(number.to_string())) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+    for task in &plan.tasks {
+        // In a shared pod each task has a directory of its own, which it sees as if it were the whole.
+        let directory = match &plan.pipeline {
+            Some(_) => directory.join(&task.name),
+            None => directory.to_owned(),
+        };
+        std::fs::create_dir_all(&directory)?;
+        for (number, step) in task.steps.iter().enumerate() {
+            let own = Path::new(&step.step_dir).file_name().unwrap_or(step.container.as_ref());
+            match std::os::unix::fs::symlink(own, directory.join(number.to_string())) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
         }
     }
     Ok(())
@@ -32,7 +40,7 @@ mod tests {
         let step = |name: &str| StepPlan { container: name.to_owned(), ..Default::default() };
         let steps = vec![step("step-a"), step("step-b")];
         let task = TaskPlan { name: "t".to_owned(), steps, ..Default::default() };
-        let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], report: None };
+        let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], ..Default::default() };
         for _ in 0..2 {
             link_steps(&plan, directory.path()).unwrap();
         }

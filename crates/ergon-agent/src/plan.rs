@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_whole_or_in_pieces() {
-        let expected = PodPlan { version: PLAN_VERSION, tasks: Vec::new(), report: None };
+        let expected = PodPlan { version: PLAN_VERSION, tasks: Vec::new(), ..Default::default() };
         assert_eq!(read(&[("ERGON_PLAN", r#"{"version":3,"tasks":[]}"#)]).unwrap(), expected);
         let pieces =
             [("ERGON_PLAN_1", r#"n":3,"tasks":"#), ("ERGON_PLAN_2", "[]}"), ("ERGON_PLAN_0", r#"{"versio"#)];

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ergon_api::{CustomRun, Group, PipelineRun, TaskRun};
-use ergon_engine::Need;
 use ergon_engine::pod::Platform;
+use ergon_engine::{Need, fuse};
 use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -283,6 +283,21 @@ impl Shell {
             Err(problem) => {
                 warn!(%problem, "is tried again");
                 After::Retry
+            }
+        }
+    }
+
+    /// Looks at the run that a pod belongs to, and at all runs that share it.
+    pub fn wake(&self, owner: &Key, pod: &str) {
+        self.queue.add(owner.clone());
+        if owner.kind == RunKind::TaskRun {
+            return;
+        }
+        let runs = self.runs(owner.group);
+        let Some(parent) = runs.pipeline_runs.get(&owner.name) else { return };
+        for run in runs.task_runs.owned_by(parent.uid()) {
+            if fuse::pod_of(&run) == Some(pod) && !run.is_done() {
+                self.queue.add(Key::task_run(owner.group, Name::of(run.as_ref())));
             }
         }
     }

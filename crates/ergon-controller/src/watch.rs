@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
@@ -53,7 +53,7 @@ pub fn pods(shell: &Arc<Shell>, config: watcher::Config) {
                         event,
                         |pod| {
                             if let Some(key) = Key::owner_of(pod) {
-                                shell.queue.add(key);
+                                shell.wake(&key, &pod.name_any());
                             }
                         },
                         |pod| shell.reports.forget(pod.metadata.uid.as_deref().unwrap_or_default()),

@@ -167,6 +167,7 @@ impl World {
             library: &self.library,
             config: &self.config,
             plan,
+            sharing: None,
         };
         reconcile(&observed, Timestamp::UNIX_EPOCH)
     }

@@ -7,8 +7,9 @@ use ergon_api::{
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LimitRange, PersistentVolumeClaim, Pod};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::fuse::Part;
 use crate::pod::Account;
 use crate::remote::{Answer, Request};
 
@@ -113,6 +114,8 @@ pub enum Need {
     LimitRanges,
     /// Whether the pod is really gone: the cache does not have it, which may only mean that it lags.
     Pod(String),
+    /// The part of a pipeline run in the plan of the shared pod of this name.
+    Part(String),
 }
 
 /// What a shell has looked up. A key that is absent was not asked for yet.
@@ -131,10 +134,13 @@ pub struct Library {
     /// By name; none: there is no such service account.
     pub accounts: BTreeMap<String, Option<Account>>,
     pub limit_ranges: Option<Vec<LimitRange>>,
+    /// By pod; none: the pod is gone, or is no shared one.
+    pub parts: BTreeMap<String, Option<Box<Part>>>,
 }
 
 /// What an image says of the process to start.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ImageConfig {
     pub entrypoint: Vec<String>,
     pub cmd: Vec<String>,

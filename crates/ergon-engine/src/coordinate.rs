@@ -13,6 +13,8 @@ use ergon_wire::{
     StopReason, TaskPlan,
 };
 
+use crate::fuse::{Inside, Next};
+
 /// One step or sidecar of a plan, by the places of its task and of itself in [`TaskPlan::parts`], counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId {
@@ -66,10 +68,12 @@ pub enum Command {
 /// Where all steps of a pod stand.
 ///
 /// Steps of one task run in order, each once the one before has ended well; the first once all sidecars of its task have
-/// started. A sidecar may end early, and is ended after the last step. Tasks do not wait for each other.
+/// started. A sidecar may end early, and is ended after the last step. Tasks of a pipeline run that share the pod start
+/// when the run says so ([`Inside`]); without one, all start at once.
 #[derive(Debug, Clone)]
 pub struct PodState {
     tasks: Vec<Task>,
+    inside: Option<Box<Inside>>,
     sequence: u64,
     stopped: bool,
     finished: bool,
@@ -80,8 +84,14 @@ struct Task {
     plan: TaskPlan,
     steps: Vec<Step>,
     sidecars: Vec<Step>,
+    /// It is one of a pipeline run.
+    is_shared: bool,
+    /// Its turn has not come, or never will.
+    held: bool,
     /// No step of this task starts any more.
     failed: bool,
+    /// Its end was told to the pipeline run.
+    told: bool,
 }
 
 /// A step, or a sidecar.
@@ -113,29 +123,46 @@ enum Link {
 
 impl PodState {
     /// All steps wait. A plan without steps is finished at once: see [`Self::is_finished`].
-    pub fn new(plan: &PodPlan) -> Self {
+    ///
+    /// # Errors
+    /// The plan's part of a pipeline run is not as this version writes it.
+    pub fn new(plan: &PodPlan) -> Result<Self, serde_json::Error> {
+        let inside = Inside::new(plan)?.map(Box::new);
         let waiting = |count| vec![Step { phase: Phase::Waiting, link: Link::NotYet }; count];
         let tasks = plan.tasks.iter().map(|plan| Task {
             steps: waiting(plan.steps.len()),
             sidecars: waiting(plan.sidecars.len()),
             plan: plan.clone(),
+            is_shared: inside.is_some(),
+            held: inside.is_some(),
             failed: false,
+            told: inside.is_none(),
         });
-        let mut state = Self { tasks: tasks.collect(), sequence: 0, stopped: false, finished: false };
+        let mut state = Self { tasks: tasks.collect(), inside, sequence: 0, stopped: false, finished: false };
+        // Nobody is connected yet, so there is nobody to tell.
+        state.go_on(0, &mut Vec::new());
         state.finished = state.is_finished();
-        state
+        Ok(state)
     }
 
     /// Takes in one event. Events that no longer change anything give no commands.
     pub fn handle(&mut self, event: Event) -> Vec<Command> {
         let mut commands = Vec::new();
-        let changed = match event {
+        let at = match &event {
+            Event::Ended { record, .. } => Some(record.finished_at),
+            Event::Lost { at, .. } => Some(*at),
+            _ => None,
+        };
+        let mut changed = match event {
             Event::Connected { id } => self.connected(id, &mut commands),
             Event::Started { id, at } => self.started(id, at, &mut commands),
             Event::Ended { id, record } => self.ended(id, record, &mut commands),
             Event::Lost { id, at } => self.lost(id, at, &mut commands),
             Event::Stop { reason, at } => self.stop(reason, at, &mut commands),
         };
+        if let Some(at) = at.filter(|_| changed) {
+            changed |= self.tell(at, &mut commands);
+        }
         if changed {
             self.sequence += 1;
             commands.push(Command::Report);
@@ -149,16 +176,7 @@ impl PodState {
 
     /// The steps' whole state, in the order of the plan. What sidecars do is for the kubelet to tell.
     pub fn report(&self) -> PodReport {
-        let steps = self.tasks.iter().flat_map(|task| {
-            task.plan.steps.iter().zip(&task.steps).map(|(plan, step)| StepReport {
-                container: plan.container.clone(),
-                state: match &step.phase {
-                    Phase::Waiting | Phase::Told | Phase::Skipping(_) => StepState::Waiting,
-                    Phase::Running { started_at } => StepState::Running { started_at: *started_at },
-                    Phase::Ended(record) => StepState::Ended { record: record.clone() },
-                },
-            })
-        });
+        let steps = self.tasks.iter().flat_map(Task::report);
         let done = self.tasks.iter().all(Task::is_over);
         PodReport { sequence: self.sequence, steps: steps.collect(), done }
     }
@@ -172,6 +190,49 @@ impl PodState {
     /// Whether a task has failed, or was stopped before its last step had ended.
     pub fn has_failed(&self) -> bool {
         self.tasks.iter().any(|task| task.failed)
+    }
+
+    /// Tells the pipeline run which tasks have ended, and starts those whose turn has come.
+    fn tell(&mut self, at: Millis, commands: &mut Vec<Command>) -> bool {
+        let Some(inside) = &mut self.inside else { return false };
+        let mut news = false;
+        for (place, task) in self.tasks.iter_mut().enumerate() {
+            if !task.told && !task.held && task.is_over() {
+                task.told = true;
+                news = true;
+                inside.ended(place, task.report().collect(), at);
+            }
+        }
+        news && self.go_on(at, commands)
+    }
+
+    /// Starts the tasks whose turn has come, and gives up those that will not start.
+    fn go_on(&mut self, at: Millis, commands: &mut Vec<Command>) -> bool {
+        let Some(inside) = &mut self.inside else { return false };
+        if self.stopped {
+            return false;
+        }
+        let mut changed = false;
+        for next in inside.advance(at) {
+            match next {
+                Next::Start(place, plan) => {
+                    if let Some(task) = self.tasks.get_mut(place) {
+                        task.plan = *plan;
+                        task.held = false;
+                        self.run_next(place, commands);
+                    }
+                }
+                Next::Never(place) => {
+                    if let Some(task) = self.tasks.get_mut(place) {
+                        task.told = true;
+                        changed |= self.skip_waiting(place, at, commands);
+                        // It did not fail: whether it should have run is for the pipeline run to say.
+                        self.tasks[place].failed = false;
+                    }
+                }
+            }
+        }
+        changed
     }
 
     fn step(&mut self, id: StepId) -> Option<&mut Step> {
@@ -335,7 +396,7 @@ impl PodState {
     fn run_next(&mut self, task: usize, commands: &mut Vec<Command>) {
         let at_task = task;
         let task = &mut self.tasks[at_task];
-        if task.failed || self.stopped || !task.sidecars.iter().all(Step::has_started) {
+        if task.held || task.failed || self.stopped || !task.sidecars.iter().all(Step::has_started) {
             return;
         }
         let Some(at_step) = task.steps.iter().position(|step| !step.has_ended()) else { return };
@@ -378,6 +439,18 @@ impl Task {
     /// All of its steps have ended.
     fn is_over(&self) -> bool {
         self.steps.iter().all(Step::has_ended)
+    }
+
+    fn report(&self) -> impl Iterator<Item = StepReport> {
+        self.plan.steps.iter().zip(&self.steps).map(|(plan, step)| StepReport {
+            container: plan.container.clone(),
+            task: if self.is_shared { self.plan.name.clone() } else { String::new() },
+            state: match &step.phase {
+                Phase::Waiting | Phase::Told | Phase::Skipping(_) => StepState::Waiting,
+                Phase::Running { started_at } => StepState::Running { started_at: *started_at },
+                Phase::Ended(record) => StepState::Ended { record: record.clone() },
+            },
+        })
     }
 
     fn part(&mut self, at: usize) -> Option<&mut Step> {

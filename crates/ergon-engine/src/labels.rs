@@ -16,6 +16,9 @@ pub const ON_ERROR: &str = "pipeline.tekton.dev/pipeline-task-on-error";
 /// The label with the number of the try of a pipeline that is a task of another, counted from 1; the first has none.
 pub const RETRY: &str = "ergon.dev/retry";
 
+/// The labels of a pod, without their group, that name its task alone.
+pub const OF_TASK: [&str; 5] = ["taskRun", "taskRunUID", "task", "pipelineTask", "memberOf"];
+
 /// Whether the run's steps must not have a network.
 pub fn is_hermetic(run: &TaskRun) -> bool {
     let annotations = run.metadata.annotations.as_ref();

@@ -5,6 +5,7 @@
 
 pub mod coordinate;
 pub mod expr;
+pub mod fuse;
 pub mod graph;
 pub mod labels;
 pub mod name;

@@ -17,9 +17,12 @@ mod volumes;
 
 pub use account::{Account, SecretView, account_name};
 pub(crate) use build::claim;
+pub(crate) use build::plan_env;
 pub use build::{PodInput, build, plan_of};
 pub(crate) use merge::{objects as merge, steps as merged_steps};
+pub(crate) use quantity::nanos;
 pub(crate) use sidecar::unknown_images as unknown_sidecar_images;
+pub(crate) use volumes::{BIN, RUN, is_ours};
 
 /// What the shell knows of the place where pods run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod prepare;
 mod reconcile;
 mod refused;
 mod results;
+mod share;
 mod skip;
 mod state;
 mod validate;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use ergon_api::{Config, Group, PipelineRun};
 
 use crate::Library;
+use crate::fuse::Sharing;
 
 /// Everything that the decision on a pipeline run may depend on.
 #[derive(Debug, Clone, Copy)]
@@ -43,4 +45,6 @@ pub struct Observed<'a> {
     /// A plan that the shell keeps for the run, of the spec in its status. One of another spec is not used, and without
     /// one the decision is the same, only slower.
     pub plan: Option<&'a Arc<Plan>>,
+    /// None where each task has a pod of its own, or no pod at all.
+    pub sharing: Option<Sharing<'a>>,
 }

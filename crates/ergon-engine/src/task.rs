@@ -17,6 +17,7 @@ mod refused;
 mod status;
 mod waiting;
 
+pub use crate::fuse::belongs_to;
 pub use attempt::pod_name;
 pub use inputs::Invalid;
 pub use reconcile::reconcile;

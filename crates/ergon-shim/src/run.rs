@@ -210,13 +210,17 @@ fn start(run: &RunCommand, run_dir: &Path) -> Result<Started, String> {
     Ok(Started { child: Pid::from_raw(pid), at, tees: out.into_iter().chain(err).collect() })
 }
 
-/// The variables that refer to what earlier steps left, with the values in their places.
+/// The variables that the plan sets, and those that refer to what earlier steps left, with the values in their places.
 fn environment(run: &RunCommand) -> BTreeMap<OsString, String> {
+    let late = run.step.env.iter().map(|(name, value)| (OsString::from(name), value.clone()));
     if run.values.is_empty() {
-        return BTreeMap::new();
+        return late.collect();
     }
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name, expand::variable(value.to_str()?, &run.values)?)))
+    let container = std::env::vars_os().filter_map(|(name, value)| Some((name, value.into_string().ok()?)));
+    container
+        .chain(late.clone())
+        .filter_map(|(name, value)| Some((name, expand::variable(&value, &run.values)?)))
+        .chain(late.filter(|(_, value)| expand::variable(value, &run.values).is_none()))
         .collect()
 }
 

@@ -8,16 +8,20 @@ use crate::{Credentials, Millis};
 pub const PLAN_VERSION: u32 = 3;
 
 /// Everything the agent needs; the engine makes it together with the pod.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodPlan {
     /// [`PLAN_VERSION`].
     pub version: u32,
-    /// The tasks of this pod. One, as long as tasks are not fused.
+    /// The tasks of this pod: one, or those of a pipeline run that share it.
     pub tasks: Vec<TaskPlan>,
     /// Where the agent reports to. Without it the termination messages are the only source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ReportTarget>,
+    /// The pipeline run whose tasks share the pod, as the engine has written it down for itself. A task of it starts once
+    /// the run says so; without it, all start at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Box<serde_json::Value>>,
 }
 
 /// Where and how the agent reports.
@@ -34,7 +38,7 @@ pub struct ReportTarget {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskPlan {
-    /// The `TaskRun`'s name.
+    /// The `TaskRun`'s name; where a pod is shared, the pipeline task's.
     pub name: String,
     pub steps: Vec<StepPlan>,
     /// What runs beside the steps: started before the first of them, ended after the last. They leave no results.
@@ -69,6 +73,9 @@ pub struct StepPlan {
     pub argv: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<Script>,
+    /// Variables that win over the container's own: their values were not known when the pod was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<(String, String)>,
     /// Where the command runs; made if it is missing. Without it: the container's own working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,

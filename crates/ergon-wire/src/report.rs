@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ExitRecord, Millis};
+use crate::{Exit, ExitRecord, Millis};
 
 /// What the agent posts whenever something changed. Which pod it speaks for follows from its token alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,7 +21,21 @@ pub struct PodReport {
 pub struct StepReport {
     /// The container's name, such as `step-build`.
     pub container: String,
+    /// The pipeline task that it belongs to, in a pod that tasks share.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub task: String,
     pub state: StepState,
+}
+
+impl StepReport {
+    /// Whether its command was started, or should have been.
+    pub fn was_started(&self) -> bool {
+        match &self.state {
+            StepState::Waiting => false,
+            StepState::Running { .. } => true,
+            StepState::Ended { record } => !matches!(record.exit, Exit::Skipped),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

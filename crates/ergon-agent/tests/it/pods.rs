@@ -63,7 +63,7 @@ impl Pod {
             sidecars,
             results: vec!["digest".to_owned()],
         };
-        let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], report: None };
+        let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], ..Default::default() };
         let (reports_in, reports) = watch::channel(PodReport::default());
         let (events, outside) = mpsc::unbounded_channel();
         let (carried, run_dir) = (plan.clone(), directory.path().join("run"));

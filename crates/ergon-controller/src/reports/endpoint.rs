@@ -125,13 +125,17 @@ async fn take(
     let report: PodReport = serde_json::from_slice(body).map_err(Refused::Body)?;
     let sequence = report.sequence;
     // A run that is over has nothing more to learn, and an agent that still runs steps should end them.
-    let run = shell.runs(key.group).task_runs.get(&key.name);
-    if run.is_some_and(|run| run.is_done()) {
+    let runs = shell.runs(key.group);
+    let is_over = match key.kind {
+        RunKind::TaskRun => runs.task_runs.get(&key.name).is_some_and(|run| run.is_done()),
+        RunKind::PipelineRun => runs.pipeline_runs.get(&key.name).is_some_and(|run| run.is_done()),
+    };
+    if is_over {
         return Ok((ReportAnswer { sequence, stop: !report.done }, "late"));
     }
     let label = match shell.reports.keep(&identity.uid, report, body.len()) {
         Taken::New => {
-            shell.queue.add(key);
+            shell.wake(&key, &identity.name);
             "new"
         }
         Taken::Old => "old",
@@ -141,29 +145,29 @@ async fn take(
     Ok((ReportAnswer { sequence, stop: false }, label))
 }
 
-/// The TaskRun that the pod runs.
+/// The TaskRun that the pod runs, or the PipelineRun whose tasks share it.
 async fn owner(shell: &Shell, identity: &PodIdentity) -> Result<Key, Refused> {
     let refused = || Refused::NotOurs(format!("{}/{}", identity.namespace, identity.name));
     let name = Name::new(identity.namespace.clone(), identity.name.clone());
     let is_it = |pod: &Pod| pod.metadata.uid.as_deref() == Some(&identity.uid);
     if let Some(pod) = shell.pods.get(&name).filter(|pod| is_it(pod)) {
-        return task_run_of(&pod).ok_or_else(refused);
+        return run_of(&pod).ok_or_else(refused);
     }
     // The agent may be faster than the watch.
     let api: Api<Pod> = Api::namespaced(shell.client.clone(), &identity.namespace);
     let found = api.get_opt(&identity.name).await;
     let found = found.map_err(|error| Refused::Later(format!("the pod could not be looked up: {error}")))?;
     let pod = found.filter(is_it).ok_or_else(refused)?;
-    let key = task_run_of(&pod).ok_or_else(refused)?;
+    let key = run_of(&pod).ok_or_else(refused)?;
     shell.take_pod(pod);
     Ok(key)
 }
 
-fn task_run_of(pod: &Pod) -> Option<Key> {
+fn run_of(pod: &Pod) -> Option<Key> {
     if !pod.labels().contains_key(POD_LABEL) {
         return None;
     }
-    Key::owner_of(pod).filter(|key| key.kind == RunKind::TaskRun)
+    Key::owner_of(pod)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Finding out what the engine asks for.
 
 use ergon_api::{Group, Pipeline, StepAction, Task};
-use ergon_engine::pod::{Account, SecretView};
+use ergon_engine::fuse::Part;
+use ergon_engine::pod::{Account, SecretView, plan_of};
 use ergon_engine::remote::{Answer, Request};
 use ergon_engine::{Library, Need};
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{LimitRange, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{LimitRange, Pod, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ListParams;
 use kube::{Api, Resource};
@@ -23,6 +24,7 @@ enum Found {
     Image(String, Result<ergon_engine::ImageConfig, String>),
     Account(String, Option<Account>),
     LimitRanges(Vec<LimitRange>),
+    Part(String, Option<Box<Part>>),
     /// Looked up elsewhere.
     Nothing,
 }
@@ -59,6 +61,9 @@ impl Shell {
                 Found::Account(name, account) => {
                     library.accounts.insert(name, account);
                 }
+                Found::Part(pod, part) => {
+                    library.parts.insert(pod, part);
+                }
                 Found::LimitRanges(ranges) => library.limit_ranges = Some(ranges),
                 Found::Nothing => {}
             }
@@ -92,7 +97,16 @@ impl Shell {
             Need::Account(name) => Found::Account(name.clone(), self.account(key, name).await?),
             Need::LimitRanges => Found::LimitRanges(self.limit_ranges(key).await?),
             Need::Pod(_) => Found::Nothing,
+            Need::Part(pod) => Found::Part(pod.clone(), self.part(key, pod).await?),
         })
+    }
+
+    /// What a shared pod brings with it of its pipeline run. The cache does not keep it.
+    async fn part(&self, key: &Key, name: &str) -> Result<Option<Box<Part>>, Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &key.name.namespace);
+        let pod = api.get_opt(name).await.map_err(|error| Error::api("read", "Pod", name, error))?;
+        let plan = pod.as_ref().and_then(plan_of);
+        Ok(plan.and_then(|plan| Part::of(&plan).ok().flatten()).map(Box::new))
     }
 
     /// The run as the owner of what is made for it; none where it is not known any more.

@@ -166,10 +166,10 @@ impl Shell {
     /// Keeps a pod as the API server answered it, and looks at its run again: the watch will not tell it again.
     pub(crate) fn take_pod(&self, mut pod: Pod) {
         trim::pod(&mut pod);
-        let owner = Key::owner_of(&pod);
+        let (owner, name) = (Key::owner_of(&pod), pod.name_any());
         self.pods.written(pod);
         if let Some(owner) = owner {
-            self.queue.add(owner);
+            self.wake(&owner, &name);
         }
     }
 
@@ -192,6 +192,10 @@ impl Shell {
                     return Err(taken("Pod", &name));
                 }
                 trim::pod(&mut found);
+                if key.kind == RunKind::PipelineRun && is_owned(&found, uid) {
+                    self.pods.written(found);
+                    return Ok(Performed::All);
+                }
                 Ok(Performed::PodIsThere(Box::new(found)))
             }
             Err(error) => refused(run, "Pod", &name, error),

@@ -3,15 +3,21 @@
 use std::sync::Arc;
 
 use ergon_api::{CustomRun, PipelineRun, PipelineRunStatus, TaskRun};
+use ergon_engine::fuse::{self, SharedPod, Sharing};
 use ergon_engine::run::{self, Children, Observed};
-use ergon_engine::{Event, EventKind, Library, Outcome};
+use ergon_engine::task::PodSeen;
+use ergon_engine::{Action, Event, EventKind, Library, Outcome};
+use ergon_wire::PodReport;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 
 use super::metadata::Added;
 use super::perform::Performed;
 use super::status::Written;
+use super::task_run::Live;
 use super::{Error, Key, ROUNDS, RunKind, Shell};
+use crate::cache::Name;
 
 const OVER_QUOTA: &str = ergon_api::reasons::task_run::EXCEEDED_RESOURCE_QUOTA;
 /// How long to wait before something that is over its namespace's quota is tried again.
@@ -19,6 +25,23 @@ const QUOTA_RETRY: SignedDuration = SignedDuration::from_secs(10);
 
 /// How many runs around one are looked at: more than the engine lets there be.
 const DEEPEST: usize = 64;
+
+/// What is known of a pod that tasks share.
+struct Seen {
+    name: String,
+    pod: Option<Arc<Pod>>,
+    report: Option<Arc<PodReport>>,
+}
+
+impl Seen {
+    fn as_shared(&self) -> SharedPod<'_> {
+        SharedPod {
+            name: &self.name,
+            pod: self.pod.as_deref().map_or(PodSeen::Gone, PodSeen::Here),
+            report: self.report.as_deref(),
+        }
+    }
+}
 
 impl Shell {
     /// Reads the PipelineRun and its children, lets the engine decide, does it. Gives the time to come again at.
@@ -41,10 +64,14 @@ impl Shell {
         let ancestors = self.ancestors(key, &run);
         let ancestors: Vec<&PipelineRun> = ancestors.iter().map(AsRef::as_ref).collect();
         let plan = self.plans.of(key, &run);
+        let pods = self.shared_pods(key, &task_runs).await?;
+        let platform = self.platform();
+        let mut may_share = true;
         let mut library = Library::default();
         let mut needs = Vec::new();
         for _ in 0..ROUNDS {
             let config = self.settings.now();
+            let pods: Vec<SharedPod<'_>> = pods.iter().map(Seen::as_shared).collect();
             let observed = Observed {
                 group: key.group,
                 run: &run,
@@ -57,6 +84,7 @@ impl Shell {
                 library: &library,
                 config: &config,
                 plan: plan.as_ref(),
+                sharing: may_share.then_some(Sharing { platform: &platform, pods: &pods }),
             };
             let decision = match run::reconcile(&observed, Timestamp::now()) {
                 Outcome::Decided(decision) => decision,
@@ -77,7 +105,14 @@ impl Shell {
                     return Ok(None);
                 }
             };
+            let shares =
+                may_share && decision.actions.iter().any(|action| matches!(action, Action::CreatePod(_)));
             let (status, wake_at) = match self.perform(key, &*run, decision.actions).await? {
+                // What is too much for one pod may be fine for several.
+                Performed::OverQuota(_) | Performed::Refused(_) if shares => {
+                    may_share = false;
+                    continue;
+                }
                 Performed::OverQuota(message) => {
                     let event = Event { kind: EventKind::Warning, reason: OVER_QUOTA.to_owned(), message };
                     self.events.emit(run.object_ref(&key.group), event);
@@ -112,6 +147,25 @@ impl Shell {
             return Ok(wake_at);
         }
         Err(Error::Unsettled(needs))
+    }
+
+    /// The pods that tasks of the run share, as the first run of each says.
+    async fn shared_pods(&self, key: &Key, task_runs: &[&TaskRun]) -> Result<Vec<Seen>, Error> {
+        let mut all = Vec::new();
+        for name in task_runs.iter().filter_map(|run| fuse::made_with(run)) {
+            let cached = self.pods.get(&Name::new(key.name.namespace.clone(), name.to_owned()));
+            let pod = match cached {
+                Some(pod) => Some(pod),
+                // The cache had it as soon as it was made, unless another replica made it.
+                None => match self.ask_for_pod(&key.name.namespace, name).await? {
+                    Live::Here(pod) => Some(Arc::from(pod)),
+                    Live::NotAsked | Live::Gone => None,
+                },
+            };
+            let report = pod.as_ref().and_then(|pod| self.reports.get(pod.metadata.uid.as_deref()?));
+            all.push(Seen { name: name.to_owned(), pod, report });
+        }
+        Ok(all)
     }
 
     /// The runs that a run is a part of, the nearest first.

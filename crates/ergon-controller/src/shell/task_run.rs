@@ -17,7 +17,7 @@ use crate::cache::Name;
 use crate::trim;
 
 /// What the API server itself has said of the pod in this pass.
-enum Live {
+pub(super) enum Live {
     NotAsked,
     Here(Box<Pod>),
     Gone,
@@ -37,15 +37,17 @@ impl Shell {
         let cached = self.pods.get(&Name::new(key.name.namespace.clone(), pod_name.clone()));
         if run.is_done() {
             if let Some(pod) = &cached {
-                self.reports.forget(&pod.uid().unwrap_or_default());
                 if is_owned(pod.as_ref(), run.uid()) {
+                    self.reports.forget(&pod.uid().unwrap_or_default());
+                }
+                if task::belongs_to(pod, &run) {
                     self.complete(key, &run, pod).await?;
                 }
             }
             return Ok(None);
         }
         // A pod that an earlier run of this name left behind is not this run's; creating ours will meet it.
-        let cached = cached.filter(|pod| is_owned(pod.as_ref(), run.uid()));
+        let cached = cached.filter(|pod| task::belongs_to(pod, &run));
         let mut library = Library::default();
         let mut live = Live::NotAsked;
         let mut needs = Vec::new();
@@ -116,7 +118,7 @@ impl Shell {
         Err(Error::Unsettled(needs))
     }
 
-    async fn ask_for_pod(&self, namespace: &str, name: &str) -> Result<Live, Error> {
+    pub(super) async fn ask_for_pod(&self, namespace: &str, name: &str) -> Result<Live, Error> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let pod = api.get_opt(name).await.map_err(|error| Error::api("read", "Pod", name, error))?;
         Ok(pod.map_or(Live::Gone, |mut pod| {
@@ -159,7 +161,7 @@ impl Shell {
         }
         self.late.keep(written.uid(), status);
         let pod = Name::new(key.name.namespace.clone(), task::pod_name(&written));
-        if let Some(pod) = self.pods.get(&pod) {
+        if let Some(pod) = self.pods.get(&pod).filter(|pod| is_owned(pod.as_ref(), written.uid())) {
             self.reports.forget(&pod.uid().unwrap_or_default());
         }
         let status = written.status.as_ref();

@@ -21,7 +21,7 @@ fn plan(tasks: &[&[OnError]]) -> PodPlan {
         results: vec!["digest".to_owned()],
         ..Default::default()
     });
-    PodPlan { version: PLAN_VERSION, tasks: tasks.collect(), report: None }
+    PodPlan { version: PLAN_VERSION, tasks: tasks.collect(), ..Default::default() }
 }
 
 const fn id(step: usize) -> StepId {
@@ -52,7 +52,7 @@ fn check(on_errors: &[OnError], events: &str, expected: &Expect) {
 }
 
 fn check_plan(plan: &PodPlan, events: &str, expected: &Expect) {
-    let mut state = PodState::new(plan);
+    let mut state = PodState::new(plan).unwrap();
     let mut log = String::new();
     for (at, line) in events.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
         let at = i64::try_from(at).unwrap();
@@ -399,7 +399,7 @@ fn after_a_failure_the_rest_is_skipped_and_late_shims_are_told() {
 #[test]
 fn continue_forgives_an_exit_code_and_nothing_else() {
     let next_runs = |end: &str| {
-        let mut state = PodState::new(&plan(&[&[CONTINUE, STOP]]));
+        let mut state = PodState::new(&plan(&[&[CONTINUE, STOP]])).unwrap();
         state.handle(Event::Connected { id: id(0) });
         state.handle(Event::Connected { id: id(1) });
         let (exit, results_error) = match end {
@@ -531,7 +531,7 @@ fn stop_ends_what_runs_and_starts_nothing() {
 
 #[test]
 fn tasks_of_one_pod_do_not_wait_for_each_other_and_nothing_is_finished_at_once() {
-    let mut state = PodState::new(&plan(&[&[STOP, STOP], &[STOP]]));
+    let mut state = PodState::new(&plan(&[&[STOP, STOP], &[STOP]])).unwrap();
     let other = StepId { task: 1, step: 0 };
     assert_eq!(show(&state.handle(Event::Connected { id: other })), "run 0");
     assert_eq!(show(&state.handle(Event::Connected { id: id(0) })), "run 0");
@@ -542,7 +542,7 @@ fn tasks_of_one_pod_do_not_wait_for_each_other_and_nothing_is_finished_at_once()
     assert_eq!(show(&state.handle(ended)), "report");
     assert!(state.report().done && !state.is_finished(), "one shim must still be told");
 
-    assert!(PodState::new(&plan(&[])).is_finished());
+    assert!(PodState::new(&plan(&[])).unwrap().is_finished());
 }
 
 /// A task of two steps, the second as given; the first one has ended with a text, a list, a map and artifacts.
@@ -550,7 +550,7 @@ fn second(step: StepPlan) -> Vec<Command> {
     let mut plan = plan(&[&[STOP, STOP]]);
     plan.tasks[0].steps[0].container = "step-one".to_owned();
     plan.tasks[0].steps[1] = StepPlan { container: "step-0-1".to_owned(), ..step };
-    let mut state = PodState::new(&plan);
+    let mut state = PodState::new(&plan).unwrap();
     state.handle(Event::Connected { id: id(0) });
     state.handle(Event::Connected { id: id(1) });
     let result = |name: &str, value: &str| ergon_wire::StepResult { name: name.into(), value: value.into() };
@@ -635,7 +635,7 @@ fn after_a_step_whose_condition_does_not_hold_the_next_one_runs() {
     let mut plan = plan(&[&[STOP, STOP]]);
     let never = ergon_wire::Condition::In { input: "a".to_owned(), values: Vec::new() };
     plan.tasks[0].steps[0].when = vec![never];
-    let mut state = PodState::new(&plan);
+    let mut state = PodState::new(&plan).unwrap();
     state.handle(Event::Connected { id: id(1) });
     assert_eq!(show(&state.handle(Event::Connected { id: id(0) })), "skip 0: WhenFalse");
     // Whatever its shim makes of it.
@@ -674,7 +674,7 @@ proptest! {
     ) {
         let on_errors: Vec<OnError> =
             on_errors.iter().map(|go_on| if *go_on { CONTINUE } else { STOP }).collect();
-        let mut state = PodState::new(&plan(&[&on_errors]));
+        let mut state = PodState::new(&plan(&[&on_errors])).unwrap();
         let mut shims = vec![Shim::Absent; on_errors.len()];
         let mut ends: BTreeMap<usize, ExitRecord> = BTreeMap::new();
         let mut stopped = false;

@@ -120,6 +120,7 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
             results: spec.results.iter().map(|result| result.name.clone()).collect(),
         }],
         report: input.platform.report.clone(),
+        pipeline: None,
     };
     // Containers start in this order: the agent should listen when the first shim looks for it, and the steps wait for
     // the sidecars.
@@ -315,7 +316,7 @@ fn requests(cpu: &str, memory: &str) -> ResourceRequirements {
 }
 
 /// The plan as environment variables. The kubelet expands `$(NAME)` in them and halves each `$$`.
-fn plan_env(plan: &PodPlan) -> Vec<EnvVar> {
+pub(crate) fn plan_env(plan: &PodPlan) -> Vec<EnvVar> {
     let text = serde_json::to_string(plan).unwrap_or_default();
     let mut variables = Vec::new();
     let mut rest = text.as_str();

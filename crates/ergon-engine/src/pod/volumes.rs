@@ -11,8 +11,8 @@ use k8s_openapi::api::core::v1::{
 use super::{Platform, PodError, TOKEN_AUDIENCE};
 use crate::task::paths;
 
-pub(super) const BIN: &str = "ergon-bin";
-pub(super) const RUN: &str = "ergon-run";
+pub(crate) const BIN: &str = "ergon-bin";
+pub(crate) const RUN: &str = "ergon-run";
 pub(super) const TOKEN: &str = "ergon-token";
 pub(super) const STEPS: &str = "ergon-steps";
 const RESULTS: &str = "ergon-results";
@@ -150,6 +150,11 @@ fn token() -> Volume {
         }),
         ..Default::default()
     }
+}
+
+/// Whether a volume is one that every pod of ours has.
+pub(crate) fn is_ours(volume: &str) -> bool {
+    [BIN, RUN, TOKEN, STEPS, RESULTS, ARTIFACTS, HOME, WORKSPACE].contains(&volume)
 }
 
 fn empty(name: &str) -> Volume {

@@ -147,6 +147,14 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// What others need of it, where it is a task run.
+    pub fn ended(self) -> Option<TaskRun> {
+        match self {
+            Self::Task(run) => Some(super::share::ended(run)),
+            Self::Custom(_) | Self::Pipeline(_) => None,
+        }
+    }
+
     /// The artifacts that it hands on.
     pub fn artifacts(self) -> Option<&'a Artifacts> {
         match self {

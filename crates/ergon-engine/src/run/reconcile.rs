@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use ergon_api::{Config, Duration, PipelineRun, PipelineRunStatus, reasons::pipeline_run as reasons};
+use ergon_api::{
+    Config, Duration, PipelineRun, PipelineRunStatus, PipelineTask, reasons::pipeline_run as reasons,
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -14,11 +16,12 @@ use super::conclude::{self, Progress};
 use super::find::{self, Found, Seen};
 use super::prepare::{self, Prepared};
 use super::results::{self, Ends};
+use super::share::{self, Place};
 use super::skip::{self, Skip};
 use super::state::{States, TaskState};
 use super::validate::{self, Checked};
 use super::{Observed, artifacts, claims, matrix};
-use crate::action::{Action, Decision, EventKind, Outcome};
+use crate::action::{Action, Decision, EventKind, Need, Outcome};
 use crate::provenance;
 use crate::task::Invalid;
 
@@ -64,10 +67,7 @@ fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<PipelineRunStatus>
             Err(invalid) => Err(invalid),
         },
     };
-    match advanced {
-        Ok(decision) => Outcome::Decided(Box::new(decision)),
-        Err(invalid) => fail(observed, old, &invalid, now),
-    }
+    advanced.unwrap_or_else(|invalid| fail(observed, old, &invalid, now))
 }
 
 /// The first pass with the Pipeline at hand: all of it is checked before anything starts.
@@ -82,20 +82,19 @@ fn begin(
     let observed = &Observed { run: &run, ..*observed };
     let advanced = prepare::prepare(observed.group, &run, &found.spec).and_then(|prepared| {
         Ok(match validate::check(observed, &prepared)? {
-            Checked::Needs(needs) => Err(Outcome::Needs(needs)),
-            Checked::Waiting => Err(resolving(observed, old.clone(), reasons::RESOLVING_TASK_REF, now)),
-            Checked::Fine => Ok(advance(observed, &old, &prepared, clock, now)?),
+            Checked::Needs(needs) => Outcome::Needs(needs),
+            Checked::Waiting => resolving(observed, old.clone(), reasons::RESOLVING_TASK_REF, now),
+            Checked::Fine => match advance(observed, &old, &prepared, clock, now)? {
+                Outcome::Decided(mut decision) => {
+                    decision.actions.splice(0..0, adding);
+                    found.source_into(&mut decision.status);
+                    Outcome::Decided(decision)
+                }
+                needs @ Outcome::Needs(_) => needs,
+            },
         })
     });
-    match advanced {
-        Ok(Ok(mut decision)) => {
-            decision.actions.splice(0..0, adding);
-            found.source_into(&mut decision.status);
-            Outcome::Decided(Box::new(decision))
-        }
-        Ok(Err(outcome)) => outcome,
-        Err(invalid) => fail(observed, old, &invalid, now),
-    }
+    advanced.unwrap_or_else(|invalid| fail(observed, old, &invalid, now))
 }
 
 /// A resolver is fetching the Pipeline, or a Task of it.
@@ -120,10 +119,11 @@ fn advance(
     prepared: &Prepared,
     clock: &Clock,
     now: Timestamp,
-) -> Result<Decision<PipelineRunStatus>, Invalid> {
-    let mut pass = Pass::new(observed, prepared);
+) -> Result<Outcome<PipelineRunStatus>, Invalid> {
+    let mut pass = Pass::new(observed, prepared, now);
     if old.pipeline_spec.is_none() {
-        let claims = prepared.claims.iter().cloned();
+        // Where tasks may share a pod, it is seen with each task whether a claim is needed at all.
+        let claims = prepared.claims.iter().filter(|_| observed.sharing.is_none()).cloned();
         pass.actions.extend(claims.map(|claim| Action::CreateClaim(Box::new(claim))));
         pass.actions.push(conclude::event(EventKind::Normal, reasons::STARTED, ""));
     }
@@ -136,6 +136,11 @@ fn advance(
         status.finally_start_time.get_or_insert(Time(now));
         pass.start_finally(&ends, clock.finally_over)?;
     }
+    if !pass.needs.is_empty() {
+        pass.needs.sort_unstable();
+        pass.needs.dedup();
+        return Ok(Outcome::Needs(pass.needs));
+    }
     status.start_time.get_or_insert(Time(now));
     status.pipeline_spec.get_or_insert_with(|| Arc::clone(&prepared.spec));
     let Pass { states, started, mut actions, .. } = pass;
@@ -146,7 +151,10 @@ fn advance(
         actions.extend(claims::delete(observed));
     }
     let wake_at = if done.finished { None } else { clock.wake_at(observed.run, &status) };
-    Ok(Decision { actions, status, wake_at })
+    if done.finished || matches!(halt, Some(Skip::GracefullyCancelled | Skip::TasksTimeout)) {
+        actions.extend(share::end_pods(observed));
+    }
+    Ok(Outcome::Decided(Box::new(Decision { actions, status, wake_at })))
 }
 
 /// One pass over a run's tasks: what is known, and what it comes to.
@@ -157,13 +165,33 @@ struct Pass<'a> {
     actions: Vec<Action>,
     /// The runs that this pass makes, by the places of their tasks.
     started: BTreeMap<usize, Vec<Made>>,
+    /// The tasks that are in shared pods already, by their names.
+    shared: BTreeMap<&'a str, Place<'a>>,
+    /// What must be looked up before anything is decided.
+    needs: Vec<Need>,
+    now: Timestamp,
 }
 
 impl<'a> Pass<'a> {
-    fn new(observed: &'a Observed<'a>, prepared: &'a Prepared) -> Self {
+    fn new(observed: &'a Observed<'a>, prepared: &'a Prepared, now: Timestamp) -> Self {
         let mut states = States::observed(observed, &prepared.plan);
         expect_legs(0..prepared.spec.tasks.len(), &mut states, None);
-        Self { observed, prepared, states, actions: Vec::new(), started: BTreeMap::new() }
+        let shared = share::places(observed);
+        for (name, pod) in &shared {
+            if let Some(place) = prepared.plan.place(name) {
+                states.at_mut(place).has_begun = pod.has_started(name);
+            }
+        }
+        Self {
+            observed,
+            prepared,
+            states,
+            actions: Vec::new(),
+            started: BTreeMap::new(),
+            shared,
+            needs: Vec::new(),
+            now,
+        }
     }
 
     /// Why no more tasks of the graph start, if they do not.
@@ -193,15 +221,14 @@ impl<'a> Pass<'a> {
                 stop(self.states.graph(), Why::GracefullyCancelled, &mut self.actions);
             }
             Some(Skip::TasksTimeout) => stop(self.states.graph(), Why::TimedOut, &mut self.actions),
-            None if !stopping => {
-                let plan = &self.prepared.plan;
-                for &place in plan.order() {
-                    if plan.parents(place).iter().all(|parent| self.states.at(*parent).is_done()) {
-                        self.start(place, None)?;
-                    }
-                }
-            }
             _ => {}
+        }
+        let plan = &self.prepared.plan;
+        for &place in plan.order() {
+            let may_start = halt.is_none() && !stopping || self.states.at(place).has_begun;
+            if may_start && plan.parents(place).iter().all(|parent| self.states.at(*parent).is_done()) {
+                self.start(place, None)?;
+            }
         }
         Ok(())
     }
@@ -228,6 +255,16 @@ impl<'a> Pass<'a> {
         if state.is_done() || state.runs.len() >= state.expected {
             return Ok(());
         }
+        let task = state.task;
+        let pod = self.shared.get(task.name.as_str()).copied().filter(|pod| pod.holds(&task.name));
+        if pod.is_none() && ends.is_none() && self.start_shared(place) {
+            return Ok(());
+        }
+        if pod.is_none() {
+            self.claim(task);
+        }
+        let states = &self.states;
+        let state = states.at(place);
         let mut scope = results::available(place, states);
         scope.extend(&artifacts::known(place, states));
         scope.extend(&results::lengths(place, states));
@@ -246,13 +283,56 @@ impl<'a> Pass<'a> {
             retry: state.earlier.len(),
         };
         let known: BTreeSet<&str> = state.runs.iter().map(|run| run.name()).collect();
-        for child in making.runs(state.task)? {
+        for mut child in making.runs(state.task)? {
+            if let (Some(pod), Made::Task(run)) = (pod, &mut child) {
+                share::mark(run, pod.pod.name, &[], pod.has_folders);
+            }
             if !known.contains(child.child().name()) {
                 self.started.entry(place).or_default().push(child.clone());
                 self.actions.push(child.create());
             }
         }
         Ok(())
+    }
+
+    /// Makes a pod for a task that may start and those that can follow it there, if any can. True where it did, or has to
+    /// look something up first.
+    fn start_shared(&mut self, place: usize) -> bool {
+        let Some(sharing) = self.observed.sharing else { return false };
+        let context = share::Context {
+            observed: self.observed,
+            prepared: self.prepared,
+            states: &self.states,
+            platform: sharing.platform,
+            now: self.now,
+        };
+        match share::shared(&context, place, &mut Vec::new()) {
+            Ok(share::Shared { pod, tasks, mut first, claims, has_folders }) => {
+                let name = pod.metadata.name.as_deref().unwrap_or_default();
+                share::mark(&mut first, name, &tasks, has_folders);
+                self.actions.extend(claims.into_iter().map(|claim| Action::CreateClaim(Box::new(claim))));
+                self.actions.push(Action::CreatePod(Box::new(pod)));
+                let made = Made::Task(Box::new(first));
+                self.started.entry(place).or_default().push(made.clone());
+                self.actions.push(made.create());
+                true
+            }
+            Err(share::Stop::Needs(needs)) => {
+                self.needs.extend(needs);
+                true
+            }
+            Err(share::Stop::Why(_)) => false,
+        }
+    }
+
+    /// Makes the claims that a task with a pod of its own needs, where they were not all made at the start.
+    fn claim(&mut self, task: &PipelineTask) {
+        let claims = self.prepared.claims.iter().filter(|_| self.observed.sharing.is_some());
+        let needed = claims.filter(|claim| {
+            share::uses(self.prepared, task, claim.metadata.name.as_deref().unwrap_or_default())
+        });
+        let actions: Vec<Action> = needed.map(|claim| Action::CreateClaim(Box::new(claim.clone()))).collect();
+        self.actions.extend(actions);
     }
 }
 
@@ -286,6 +366,7 @@ fn end(
     now: Timestamp,
 ) -> Outcome<PipelineRunStatus> {
     let mut actions: Vec<Action> = observed.children.iter().filter_map(|child| child.stop(why)).collect();
+    actions.extend(share::end_pods(observed));
     let mut status = old;
     status.start_time.get_or_insert(Time(now));
     status.completion_time = Some(Time(now));

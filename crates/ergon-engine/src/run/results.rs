@@ -37,7 +37,7 @@ pub(super) fn for_task(place: usize, states: &States<'_>) -> Result<Scope, Missi
 }
 
 /// The results that a task refers to, as (task, result).
-fn used<'a>(place: usize, states: &States<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
+pub(super) fn used<'a>(place: usize, states: &States<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
     states.plan().uses(place).iter().filter_map(|(_, reference)| as_result(reference))
 }
 

@@ -54,7 +54,10 @@ pub(super) fn mark_tasks(
 ) -> Result<(), Invalid> {
     let mut stopping = false;
     for &place in prepared.plan.order() {
-        if states.at(place).is_started() || halt.is_some() && states.at_mut(place).give_up() {
+        if states.at(place).is_started()
+            || states.at(place).has_begun
+            || halt.is_some() && states.at_mut(place).give_up()
+        {
             continue;
         }
         let verdict = match halt {

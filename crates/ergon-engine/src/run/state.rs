@@ -19,6 +19,8 @@ pub struct TaskState<'a> {
     pub earlier: Vec<Child<'a>>,
     /// How many runs it has once all are made: more than one only with a matrix.
     pub expected: usize,
+    /// A step of it was started in a pod that it shares: whatever else holds, it has begun.
+    pub has_begun: bool,
     /// Why it will never start.
     pub skip: Option<Skip>,
     /// What it needs and will never get, from a task that ended: it cannot start, and the run fails.
@@ -43,6 +45,7 @@ impl<'a> States<'a> {
                 runs: Vec::new(),
                 earlier: Vec::new(),
                 expected: 1,
+                has_begun: false,
                 skip: None,
                 invalid: None,
             })
@@ -112,12 +115,12 @@ impl TaskState<'_> {
         }
     }
 
-    /// No other try follows: the last was it. False where there was none.
+    /// No other try follows: the last was it. False where there was none and there is none to come.
     pub fn give_up(&mut self) -> bool {
         if self.runs.is_empty() {
             self.runs.extend(self.earlier.pop());
         }
-        self.is_started()
+        self.is_started() || self.has_begun
     }
 
     pub fn is_started(&self) -> bool {

@@ -2,15 +2,18 @@
 
 use ergon_api::{ConditionStatus, TaskRun, TaskRunStatus, reasons::task_run as reasons};
 
-use crate::name;
+use crate::{fuse, name};
 
 /// Which try is going on, counted from 0.
 pub fn number(run: &TaskRun) -> usize {
     run.status.as_ref().map_or(0, |status| status.retries_status.len())
 }
 
-/// The name of the pod of the current try: `<run>-pod`, then `<run>-pod-retry1`, …
+/// The name of the pod of the current try: `<run>-pod`, then `<run>-pod-retry1`, …; or the pod that the run shares.
 pub fn pod_name(run: &TaskRun) -> String {
+    if let Some(shared) = fuse::pod_of(run) {
+        return shared.to_owned();
+    }
     match number(run) {
         0 => name::child(run.name(), "-pod"),
         retry => name::child(run.name(), &format!("-pod-retry{retry}")),

@@ -11,7 +11,7 @@ use super::Observed;
 use super::inputs::{Invalid, reference_scope};
 use crate::action::{Action, Need};
 use crate::definitions::{self, Lookup};
-use crate::labels;
+use crate::{fuse, labels};
 
 /// What the look-up came to.
 pub(super) enum Seen {
@@ -41,6 +41,17 @@ pub(super) fn task(observed: &Observed<'_>, old: &TaskRunStatus) -> Result<Seen,
     }
     let unnamed = TaskRef::default();
     let reference = run.spec.task_ref.as_ref().unwrap_or(&unnamed);
+    if let Some(pod) = fuse::pod_of(run) {
+        // The Task as it was when the pod was made.
+        let Some(part) = observed.library.parts.get(pod) else {
+            return Ok(Seen::Need(Need::Part(pod.to_owned())));
+        };
+        let task = part.as_ref().and_then(|part| part.tasks.get(reference.name.as_deref()?));
+        if let Some(task) = task {
+            let metadata = Some(task.metadata.clone());
+            return Ok(Seen::Found(Found { spec: task.spec.clone(), metadata, source: None }));
+        }
+    }
     Ok(match definitions::task(observed.library, reference, &reference_scope(run, &[])) {
         Lookup::Found(found) => Seen::Found(Found {
             spec: found.object.spec.clone(),

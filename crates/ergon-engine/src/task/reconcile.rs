@@ -18,6 +18,7 @@ use super::steps::{self, StepView, View};
 use super::verdict::{self, Verdict};
 use super::{Observed, PodSeen, attempt, status};
 use crate::action::{Action, Decision, Event, EventKind, Need, Outcome};
+use crate::fuse;
 use crate::labels;
 use crate::pod::{self, PodInput};
 use crate::provenance;
@@ -76,20 +77,30 @@ fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
         Err(invalid) => return fail(observed.group, old, &invalid, now),
     };
     let task = &resolved.spec;
+    let shares = fuse::pod_of(run).is_some();
     match (observed.pod, &old.pod_name) {
         (PodSeen::Here(pod), _) => match owned(run, pod) {
+            Ok(()) if shares => {
+                let (own, report) = fuse::own_part(observed.group, run, task, Some(pod), observed.report);
+                let own = own.as_ref().unwrap_or(pod);
+                let observed = &Observed { pod: PodSeen::Here(own), report: report.as_ref(), ..*observed };
+                observe(observed, old, task, own, now)
+            }
             Ok(()) => observe(observed, old, task, pod, now),
             Err(invalid) => fail(observed.group, old, &invalid, now),
         },
         // The status says that there was a pod, so its absence means something: only the API server may say it.
-        (PodSeen::NotInCache, Some(_)) => Outcome::Needs(vec![Need::Pod(attempt::pod_name(run))]),
+        (PodSeen::NotInCache, name) if shares || name.is_some() => {
+            Outcome::Needs(vec![Need::Pod(attempt::pod_name(run))])
+        }
         // No node had room for it, so nothing of it ran: it is made again.
-        (PodSeen::Gone, Some(_)) if found_no_node(&old) && observed.report.is_none() => {
+        (PodSeen::Gone, Some(_)) if !shares && found_no_node(&old) && observed.report.is_none() => {
             create(observed, old, &found, &resolved, now)
         }
-        (PodSeen::Gone, Some(name)) => {
-            let (reason, message) = verdict::vanished(name);
-            let views = steps::view(task, None, observed.report);
+        (PodSeen::Gone, name) if shares || name.is_some() => {
+            let (reason, message) = verdict::vanished(&attempt::pod_name(run));
+            let own = fuse::own_part(observed.group, run, task, None, observed.report).1.filter(|_| shares);
+            let views = steps::view(task, None, own.as_ref().or(observed.report));
             let reported = verdict::judge(run.name(), task, &Pod::default(), &views, observed.config, now);
             match reported {
                 // The agent reported the end before the pod was deleted.
@@ -102,7 +113,7 @@ fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
                 }
             }
         }
-        (_, None) => create(observed, old, &found, &resolved, now),
+        _ => create(observed, old, &found, &resolved, now),
     }
 }
 
@@ -165,8 +176,7 @@ fn found_no_node(status: &TaskRunStatus) -> bool {
 
 /// A pod of the right name that belongs to somebody else is never ours to read or to end.
 fn owned(run: &TaskRun, pod: &Pod) -> Result<(), Invalid> {
-    let uid = run.uid();
-    if pod.owner_references().iter().any(|owner| owner.uid == uid) {
+    if fuse::belongs_to(pod, run) {
         return Ok(());
     }
     Err(Invalid::new(
@@ -349,7 +359,13 @@ fn finish(
         pod_name: Some(attempt::pod_name(run)),
         ..old
     };
-    status.start_time.get_or_insert(Time(now));
+    fuse::with_shown_names(observed.group, run, &mut status.steps);
+    if status.start_time.is_none() {
+        // In a shared pod, it may have begun before its run was made.
+        let begun =
+            views.iter().filter_map(StepView::started_at).min().filter(|_| fuse::pod_of(run).is_some());
+        status.start_time = Some(Time(begun.map_or(now, |begun| begun.min(now))));
+    }
     status.task_spec.get_or_insert_with(|| task.clone());
     match verdict {
         Verdict::Running { reason, message, until } => {
@@ -372,8 +388,10 @@ fn finish(
             if runs_on && views.iter().any(|view| !view.state.is_ended()) {
                 let why = format!("pod {} is terminated", attempt::pod_name(run));
                 status.steps = status::ended_steps(task, views, &reason, &why, now);
+                fuse::with_shown_names(observed.group, run, &mut status.steps);
             }
-            let mut actions = end_pod(pod, views);
+            // Others are in a shared one: it is its pipeline run's to end.
+            let mut actions = end_pod(pod.filter(|_| fuse::pod_of(run).is_none()), views);
             let ignored = !attempt::may_retry(run) && labels::failure_is_ignored(run);
             let reason = if ignored { reasons::FAILURE_IGNORED } else { &reason };
             let status = status::with_condition(status, ConditionStatus::False, reason, &message, now);
@@ -402,9 +420,17 @@ fn end(
         _ => None,
     };
     let task = old.task_spec.clone().unwrap_or_default();
-    let views = steps::view(&task, pod, observed.report);
+    let own = fuse::pod_of(observed.run)
+        .map(|_| fuse::own_part(observed.group, observed.run, &task, pod, observed.report));
+    let (pod, report) = match &own {
+        Some((pod, report)) => (pod.as_ref(), report.as_ref()),
+        None => (pod, observed.report),
+    };
+    let views = steps::view(&task, pod, report);
+    let mut steps = status::ended_steps(&task, &views, reason, message, now);
+    fuse::with_shown_names(observed.group, observed.run, &mut steps);
     let mut status = TaskRunStatus {
-        steps: status::ended_steps(&task, &views, reason, message, now),
+        steps,
         artifacts: status::artifacts(&views),
         sidecars: status::sidecars(&task, pod),
         completion_time: Some(Time(now)),
@@ -412,8 +438,12 @@ fn end(
     };
     status.start_time.get_or_insert(Time(now));
     let status = status::with_condition(status, ConditionStatus::False, reason, message, now);
-    let mut actions =
-        if observed.config.features.keep_pod_on_cancel { end_pod(pod, &views) } else { delete_pod(pod) };
+    let own_pod = pod.filter(|_| own.is_none());
+    let mut actions = if observed.config.features.keep_pod_on_cancel {
+        end_pod(own_pod, &views)
+    } else {
+        delete_pod(own_pod)
+    };
     if reason == reasons::TIMED_OUT && attempt::may_retry(observed.run) {
         return decided(actions, attempt::next(status), Some(now));
     }

@@ -24,6 +24,15 @@ pub struct StepView {
 }
 
 impl StepView {
+    /// When its command started, if that is known.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        match &self.state {
+            View::Recorded { record, .. } => timestamp(record.started_at?),
+            View::Running { started_at } => *started_at,
+            View::Unrecorded { .. } | View::Waiting { .. } => None,
+        }
+    }
+
     /// When its command ended, if that is known.
     pub fn finished_at(&self) -> Option<Timestamp> {
         match &self.state {

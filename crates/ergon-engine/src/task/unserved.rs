@@ -6,31 +6,20 @@ use super::inputs::Invalid;
 
 /// What a pipeline's spec asks for that is not served.
 pub fn pipeline(spec: &PipelineSpec) -> Option<Invalid> {
-    let tasks = |list: &'static str, tasks: &[PipelineTask]| {
-        tasks.iter().enumerate().find_map(|(at, task)| {
-            let field = |name: &str| format!("spec.{list}[{at}].{name}");
-            first([(
-                matches!(task.fuse, Some(Fuse::Pod | Fuse::Container)),
-                field("fuse"),
-                "tasks that share a pod",
-            )])
-        })
+    let tasks = |list: &str, tasks: &[PipelineTask]| {
+        tasks.iter().enumerate().find_map(|(at, task)| fuse(task.fuse, &format!("spec.{list}[{at}].fuse")))
     };
     fuse(spec.fuse, "spec.fuse")
         .or_else(|| tasks("tasks", &spec.tasks))
         .or_else(|| tasks("finally", &spec.finally))
 }
 
-/// `auto` and `never` allow a pod for each task; the others ask for what there is not.
+/// `container` asks for what there is not.
 pub fn fuse(wanted: Option<Fuse>, field: &str) -> Option<Invalid> {
-    first([(matches!(wanted, Some(Fuse::Pod | Fuse::Container)), field, "tasks that share a pod")])
-}
-
-fn first<Field: Into<String>, const N: usize>(checks: [(bool, Field, &str); N]) -> Option<Invalid> {
-    checks.into_iter().find(|(asked, ..)| *asked).map(|(_, field, what)| {
+    (wanted == Some(Fuse::Container)).then(|| {
         Invalid::new(
             reasons::VALIDATION_FAILED,
-            format!("{}: {what} are not served yet; remove the field", field.into()),
+            format!("{field}: steps that share a container are not served yet; write `pod`"),
         )
     })
 }

@@ -78,6 +78,14 @@ pub fn judge(
         let (reason, message) = culprit::init_container(pod).unwrap_or_else(|| pod_end(pod));
         return failed(reason, message);
     }
+    // Not because of another step, which would have been named: the pod ended before this task's turn.
+    if steps
+        .iter()
+        .any(|step| matches!(&step.state, View::Recorded { record, .. } if record.exit == Exit::Skipped))
+    {
+        let message = "its steps were skipped: the pod ended before their turn came".to_owned();
+        return failed(super::POD_INTERRUPTED, message);
+    }
     match collect(task, steps, config.features.result_limit()) {
         Ok(results) => Verdict::Succeeded { results },
         // What is too large is not kept either.

@@ -5,6 +5,7 @@
 mod hostile;
 mod remote;
 mod runs;
+mod shared;
 mod taskruns;
 mod vectors;
 

@@ -126,6 +126,7 @@ impl World {
                 library: &self.library,
                 config: &self.config,
                 plan: None,
+                sharing: None,
             };
             let outcome = reconcile(&observed, self.now);
             self.check_plans(&observed, &outcome);

@@ -130,6 +130,7 @@ fn decide(params: &Value, when: &Value) -> Result<bool, String> {
             library: &Library::default(),
             config: &Config::default(),
             plan: None,
+            sharing: None,
         };
         let now = Timestamp::from_second(1_700_000_000).unwrap();
         let Outcome::Decided(decision) = reconcile(&observed, now) else { panic!("the run asks for more") };

@@ -171,7 +171,7 @@ impl World {
                 self.library.accounts.entry(name.clone()).or_insert_with(|| Some(Account::default()));
             }
             Need::LimitRanges => self.library.limit_ranges = Some(Vec::new()),
-            Need::Image { .. } | Need::Remote(_) | Need::Pod(_) => {}
+            Need::Image { .. } | Need::Remote(_) | Need::Pod(_) | Need::Part(_) => {}
         }
     }
 
@@ -214,6 +214,7 @@ impl World {
             library: &self.library,
             config: &self.config,
             plan: None,
+            sharing: None,
         };
         match run::reconcile(&observed, now) {
             Outcome::Needs(needs) => pass.effects.extend(needs.into_iter().map(Effect::LookUp)),

@@ -1,0 +1,251 @@
+//! Several tasks' pods as one.
+
+use std::collections::BTreeMap;
+
+use ergon_api::Group;
+use ergon_wire::{PLAN_VERSION, PodPlan, StepPlan, TaskPlan};
+use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Pod, PodSpec, Volume, VolumeMount};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde::Serialize;
+
+use super::groups::chains;
+use super::{Part, SHARED_LABEL, Why, shown};
+use crate::graph::Graph;
+use crate::labels;
+use crate::pod::{self, AGENT};
+
+/// How many steps one pod may have: each is a container that the kubelet looks after.
+const MOST_STEPS: usize = 48;
+/// What the kubelet keeps of all of a pod's termination messages, in bytes.
+const POD_MESSAGE_LIMIT: usize = 12 << 10;
+/// How large a pod's plan may get, in bytes: an object may have 1.5 MiB in the cluster's store, and so may the
+/// environment of a process.
+const LARGEST_PLAN: usize = 512 << 10;
+
+/// A task's own pod, before it becomes a part of a shared one.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// The pipeline task's name.
+    pub task: String,
+    pub pod: Pod,
+    pub plan: PodPlan,
+    /// By container as the task's own pod names it: variables whose values are not known yet.
+    pub late_env: BTreeMap<String, Vec<String>>,
+}
+
+/// Whether two tasks can be in one pod, by all that a pod has only once.
+pub(crate) fn fit(group: Group, first: &Member, other: &Member) -> Result<(), Why> {
+    let spec = |member: &Member| member.pod.spec.clone().unwrap_or_default();
+    let (one, two) = (spec(first), spec(other));
+    let same = [
+        (same(&one.service_account_name, &two.service_account_name), "service account"),
+        (same(&one.security_context, &two.security_context), "pod security context"),
+        (same(&one.init_containers, &two.init_containers), "init containers"),
+        (same(&plain(one), &plain(two)), "pod template"),
+        (common_labels(group, &first.pod) == common_labels(group, &other.pod), "labels"),
+        (common_annotations(&first.pod) == common_annotations(&other.pod), "annotations"),
+    ];
+    same.into_iter().find(|(same, _)| !same).map_or(Ok(()), |(_, what)| Err(Why::Differs(what)))
+}
+
+/// The pod of all members. `emptied`: claims whose place an empty folder takes. `limited`: the namespace has limits for
+/// containers, so that no request may become smaller.
+///
+/// # Errors
+/// Why there cannot be one.
+pub(crate) fn merge(
+    group: Group,
+    graph: &Graph,
+    members: &[Member],
+    mut part: Part,
+    emptied: &[String],
+    limited: bool,
+) -> Result<Pod, Why> {
+    let Some(first) = members.first() else { return Err(Why::TooLarge("tasks")) };
+    let mut containers: Vec<Container> = Vec::new();
+    let mut volumes: Vec<Volume> = Vec::new();
+    let mut tasks = Vec::new();
+    let mut asked: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let steps: usize =
+        members.iter().flat_map(|member| &member.plan.tasks).map(|task| task.steps.len()).sum();
+    if steps > MOST_STEPS {
+        return Err(Why::TooLarge("steps"));
+    }
+    let mut deadline: i64 = 0;
+    for member in members {
+        let spec = member.pod.spec.clone().unwrap_or_default();
+        deadline = deadline.saturating_add(spec.active_deadline_seconds.unwrap_or(i64::from(i32::MAX)));
+        let renamed = take_volumes(&mut volumes, spec.volumes.unwrap_or_default(), &member.task);
+        for mut container in spec.containers {
+            if container.name == AGENT {
+                if containers.is_empty() {
+                    containers.push(container);
+                }
+                continue;
+            }
+            let name = shown(&member.task, &container.name);
+            // Whose a container is must be seen from its name.
+            if !name.starts_with(&format!("step-{}-", member.task)) {
+                return Err(Why::TooLarge("letters in its steps' names"));
+            }
+            if containers.iter().any(|known| known.name == name) {
+                return Err(Why::SameNames);
+            }
+            if let Some(late) = member.late_env.get(&container.name) {
+                let env = container.env.get_or_insert_default();
+                env.retain(|variable| !late.contains(&variable.name));
+                part.late_env.insert(name.clone(), late.clone());
+            }
+            for mount in container.volume_mounts.iter_mut().flatten() {
+                own_place(mount, &member.task, &container.name, &name);
+                if let Some(new) = renamed.get(&mount.name) {
+                    mount.name.clone_from(new);
+                }
+            }
+            container.name = name;
+            asked.entry(&member.task).or_default().push(containers.len());
+            containers.push(container);
+        }
+        for task in &member.plan.tasks {
+            let own = |step: &StepPlan| StepPlan {
+                container: shown(&member.task, &step.container),
+                message_limit: step.message_limit.min(POD_MESSAGE_LIMIT / (steps + 1)),
+                ..step.clone()
+            };
+            tasks.push(TaskPlan {
+                name: member.task.clone(),
+                steps: task.steps.iter().map(own).collect(),
+                ..task.clone()
+            });
+        }
+    }
+    if !limited {
+        let names: Vec<String> = members.iter().map(|member| member.task.clone()).collect();
+        for chain in chains(graph, &names) {
+            request_the_peak(&mut containers, &chain, &asked);
+        }
+    }
+    for volume in &mut volumes {
+        let claim = volume.persistent_volume_claim.as_ref().map(|claim| &claim.claim_name);
+        if claim.is_some_and(|claim| emptied.contains(claim)) {
+            volume.persistent_volume_claim = None;
+            volume.empty_dir = Some(EmptyDirVolumeSource::default());
+        }
+    }
+    let plan = PodPlan {
+        version: PLAN_VERSION,
+        tasks,
+        report: first.plan.report.clone(),
+        pipeline: serde_json::to_value(&part).ok().map(Box::new),
+    };
+    if serde_json::to_string(&plan).map_or(usize::MAX, |text| text.len()) > LARGEST_PLAN {
+        return Err(Why::TooLarge("bytes of its plan"));
+    }
+    if let Some(agent) = containers.first_mut() {
+        agent.env = Some(pod::plan_env(&plan));
+    }
+    let mut merged = first.pod.clone();
+    let mut labels = common_labels(group, &first.pod);
+    labels.insert(SHARED_LABEL.to_owned(), "true".to_owned());
+    merged.metadata.labels = Some(labels);
+    merged.metadata.annotations = Some(common_annotations(&first.pod)).filter(|all| !all.is_empty());
+    merged.metadata.owner_references = None;
+    merged.spec = merged.spec.map(|spec| PodSpec {
+        containers,
+        volumes: (!volumes.is_empty()).then_some(volumes),
+        active_deadline_seconds: Some(deadline.clamp(1, i64::from(i32::MAX))),
+        ..spec
+    });
+    Ok(merged)
+}
+
+/// Takes in one member's volumes. What is the same for all is there once; the rest gets names of its own, which are
+/// given back.
+fn take_volumes(all: &mut Vec<Volume>, own: Vec<Volume>, task: &str) -> BTreeMap<String, String> {
+    let mut renamed = BTreeMap::new();
+    for mut volume in own {
+        // Each task has its part of these.
+        let is_shared =
+            volume.empty_dir.is_none() && volume.ephemeral.is_none() || pod::is_ours(&volume.name);
+        match all.iter().find(|known| known.name == volume.name) {
+            Some(known) if is_shared && *known == volume => continue,
+            Some(_) => {
+                let name = crate::name::derived("shared", task, &volume.name);
+                renamed.insert(std::mem::replace(&mut volume.name, name.clone()), name);
+            }
+            None => {}
+        }
+        all.push(volume);
+    }
+    renamed
+}
+
+/// A task's part of the folders that the pod has once.
+fn own_place(mount: &mut VolumeMount, task: &str, own: &str, name: &str) {
+    match (mount.name.as_str(), &mut mount.sub_path) {
+        (pod::RUN, Some(path)) => *path = path.replacen(own, name, 1),
+        (volume, Some(path)) if pod::is_ours(volume) => *path = format!("{task}/{path}"),
+        (volume, path @ None) if pod::is_ours(volume) && volume != pod::BIN => *path = Some(task.to_owned()),
+        _ => {}
+    }
+}
+
+/// Leaves each resource's request only on the task of a chain that asks for most of it: its tasks never run at once.
+fn request_the_peak(containers: &mut [Container], chain: &[&str], of: &BTreeMap<&str, Vec<usize>>) {
+    let requests = |container: &Container| {
+        container.resources.clone().and_then(|resources| resources.requests).unwrap_or_default()
+    };
+    let mut peaks: BTreeMap<String, (&str, i128)> = BTreeMap::new();
+    for task in chain {
+        let mut sums: BTreeMap<String, i128> = BTreeMap::new();
+        for at in of.get(task).into_iter().flatten() {
+            for (name, quantity) in requests(&containers[*at]) {
+                *sums.entry(name).or_default() += pod::nanos(&quantity).unwrap_or_default();
+            }
+        }
+        for (name, sum) in sums {
+            if peaks.get(&name).is_none_or(|(_, peak)| sum > *peak) {
+                peaks.insert(name, (task, sum));
+            }
+        }
+    }
+    for task in chain {
+        for at in of.get(task).into_iter().flatten() {
+            let Some(requests) =
+                containers[*at].resources.as_mut().and_then(|resources| resources.requests.as_mut())
+            else {
+                continue;
+            };
+            for (name, quantity) in requests {
+                if peaks.get(name).is_some_and(|(peak, _)| peak != task) {
+                    *quantity = Quantity("0".to_owned());
+                }
+            }
+        }
+    }
+}
+
+/// What all of a pod's containers have in common, without what is merged.
+fn plain(spec: PodSpec) -> PodSpec {
+    PodSpec { containers: Vec::new(), volumes: None, active_deadline_seconds: None, ..spec }
+}
+
+/// The labels of a pod without those that name its task.
+fn common_labels(group: Group, pod: &Pod) -> BTreeMap<String, String> {
+    let mut labels = pod.metadata.labels.clone().unwrap_or_default();
+    for of_task in labels::OF_TASK {
+        labels.remove(&group.label(of_task));
+    }
+    labels
+}
+
+/// The annotations of a pod without the one that says what a failure of its task does.
+fn common_annotations(pod: &Pod) -> BTreeMap<String, String> {
+    let mut annotations = pod.metadata.annotations.clone().unwrap_or_default();
+    annotations.remove(labels::ON_ERROR);
+    annotations
+}
+
+fn same<T: Serialize>(one: &T, two: &T) -> bool {
+    serde_json::to_value(one).ok() == serde_json::to_value(two).ok()
+}

@@ -1,0 +1,160 @@
+//! What is seen of a shared pod, and what of that is one task's.
+
+use ergon_api::{StepState, TaskRun, TaskSpec};
+use ergon_wire::{PodReport, StepReport};
+use k8s_openapi::api::core::v1::Pod;
+use kube_core::ResourceExt as _;
+
+use crate::name;
+use crate::pod::{AGENT, Platform};
+use crate::task::PodSeen;
+use crate::task::paths::step_container;
+
+/// The label on pods that tasks share.
+pub const SHARED_LABEL: &str = "ergon.dev/shared";
+/// The annotation on a task run with the name of the pod that it shares.
+pub(crate) const POD_ANNOTATION: &str = "ergon.dev/shared-pod";
+/// The annotation on the first task run of a shared pod: the pipeline tasks that are in it.
+pub(crate) const SHARES_ANNOTATION: &str = "ergon.dev/shared-with";
+
+/// The annotation on that one where folders of the pod took the place of claims.
+pub(crate) const EMPTIED_ANNOTATION: &str = "ergon.dev/shared-folders";
+
+/// What a pipeline run's decisions depend on where tasks may share pods.
+#[derive(Debug, Clone, Copy)]
+pub struct Sharing<'a> {
+    pub platform: &'a Platform,
+    /// The run's shared pods, as far as they were made.
+    pub pods: &'a [SharedPod<'a>],
+}
+
+/// A shared pod of a pipeline run.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedPod<'a> {
+    pub name: &'a str,
+    pub pod: PodSeen<'a>,
+    /// The newest report of its agent.
+    pub report: Option<&'a PodReport>,
+}
+
+impl SharedPod<'_> {
+    /// Nothing starts in it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        match self.pod {
+            PodSeen::Here(pod) => {
+                let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+                matches!(phase, Some("Succeeded" | "Failed")) || pod.metadata.deletion_timestamp.is_some()
+            }
+            PodSeen::Gone => true,
+            PodSeen::NotInCache => false,
+        }
+    }
+
+    /// All its steps have ended, so that it ends without being told.
+    pub(crate) fn ends_by_itself(&self) -> bool {
+        let PodSeen::Here(pod) = self.pod else { return true };
+        let mut steps = pod
+            .status
+            .iter()
+            .flat_map(|status| status.container_statuses.iter().flatten())
+            .filter(|container| container.name != AGENT);
+        let have_ended =
+            steps.all(|step| step.state.as_ref().is_some_and(|state| state.terminated.is_some()));
+        self.is_over()
+            || self.report.is_some_and(|report| report.done)
+            || (pod.status.is_some() && have_ended)
+    }
+}
+
+/// The shared pod that a task run is carried out in.
+pub fn pod_of(run: &TaskRun) -> Option<&str> {
+    run.metadata.annotations.as_ref()?.get(POD_ANNOTATION).map(String::as_str)
+}
+
+/// The shared pod that was made together with this task run, which is the first in it.
+pub fn made_with(run: &TaskRun) -> Option<&str> {
+    let annotations = run.metadata.annotations.as_ref()?;
+    annotations.contains_key(SHARES_ANNOTATION).then(|| pod_of(run)).flatten()
+}
+
+/// The name that a step's container has in a shared pod: `step-<task>-<step>`.
+pub(crate) fn shown(task: &str, container: &str) -> String {
+    let own = container.strip_prefix("step-").unwrap_or(container);
+    name::child(&format!("step-{task}"), &format!("-{own}"))
+}
+
+/// The pipeline task of a task run.
+fn task_of(group: ergon_api::Group, run: &TaskRun) -> String {
+    let labels = run.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(&group.label("pipelineTask"))).cloned().unwrap_or_default()
+}
+
+/// The pod and the report as the task would see them if the pod were its own.
+pub(crate) fn own_part(
+    group: ergon_api::Group,
+    run: &TaskRun,
+    spec: &TaskSpec,
+    pod: Option<&Pod>,
+    report: Option<&PodReport>,
+) -> (Option<Pod>, Option<PodReport>) {
+    let task = task_of(group, run);
+    let names: Vec<(String, String)> = spec
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(at, step)| step_container(&step.name, at))
+        .map(|own| (shown(&task, &own), own))
+        .collect();
+    let own = |name: &str| names.iter().find(|(shared, _)| shared == name).map(|(_, own)| own.clone());
+    let pod = pod.map(|pod| {
+        let mut pod = pod.clone();
+        if let Some(spec) = &mut pod.spec {
+            spec.containers.retain_mut(|container| match own(&container.name) {
+                Some(name) => {
+                    container.name = name;
+                    true
+                }
+                None => container.name == AGENT,
+            });
+        }
+        if let Some(statuses) = pod.status.as_mut().and_then(|status| status.container_statuses.as_mut()) {
+            statuses.retain_mut(|container| match own(&container.name) {
+                Some(name) => {
+                    container.name = name;
+                    true
+                }
+                None => container.name == AGENT,
+            });
+        }
+        pod
+    });
+    let report = report.map(|report| PodReport {
+        steps: report
+            .steps
+            .iter()
+            .filter_map(|step| Some(StepReport { container: own(&step.container)?, ..step.clone() }))
+            .collect(),
+        ..report.clone()
+    });
+    (pod, report)
+}
+
+/// The states of steps with the names that their containers really have.
+pub(crate) fn with_shown_names(group: ergon_api::Group, run: &TaskRun, steps: &mut [StepState]) {
+    if pod_of(run).is_none() {
+        return;
+    }
+    let task = task_of(group, run);
+    for step in steps {
+        step.container = shown(&task, &step.container);
+    }
+}
+
+/// Whether the pod is this run's: its own, or one that it shares.
+pub fn belongs_to(pod: &Pod, run: &TaskRun) -> bool {
+    let owners = pod.owner_references();
+    let shares = pod_of(run).is_some_and(|shared| shared == pod.name_any());
+    let pipeline_run = || run.owner_references().iter().find(|owner| owner.controller == Some(true));
+    owners.iter().any(|owner| owner.uid == run.uid())
+        || shares && pipeline_run().is_some_and(|parent| owners.iter().any(|owner| owner.uid == parent.uid))
+}

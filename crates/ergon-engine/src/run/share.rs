@@ -1,0 +1,103 @@
+//! Tasks of a run that share pods: which pods there are, and what is in them.
+
+mod compile;
+mod member;
+
+use std::collections::BTreeMap;
+
+use ergon_api::TaskRun;
+use ergon_wire::{Exit, StepReport, TerminationMessage};
+
+use super::Observed;
+use crate::action::Action;
+use crate::fuse::{EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, SharedPod, pod_of};
+use crate::task::PodSeen;
+
+pub(super) use compile::{Context, Shared, Stop, ended, shared, uses};
+
+/// Where a task is that shares a pod.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub pod: SharedPod<'a>,
+    /// All tasks in it.
+    tasks: &'a str,
+    /// A claim's place was taken by a folder of that pod: what is in it is nowhere else.
+    pub has_folders: bool,
+}
+
+impl<'a> Place<'a> {
+    /// The task was carried out there, or will be.
+    pub fn holds(&self, task: &str) -> bool {
+        !self.pod.is_over() || self.has_folders || self.has_started(task)
+    }
+
+    /// Whether a step of this task was started, as the agent or the step itself says.
+    pub fn has_started(&self, task: &str) -> bool {
+        let reported = self.pod.report.iter().flat_map(|report| &report.steps);
+        if reported.filter(|step| step.task == task).any(StepReport::was_started) {
+            return true;
+        }
+        let PodSeen::Here(pod) = self.pod.pod else { return false };
+        let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+        containers.filter(|container| self.task_of(&container.name) == Some(task)).any(|container| {
+            let message =
+                container.state.as_ref().and_then(|state| state.terminated.as_ref()?.message.as_deref());
+            message.and_then(TerminationMessage::decode).is_some_and(|left| left.record.exit != Exit::Skipped)
+        })
+    }
+
+    /// The task of a step's container: of those whose names it may begin with, the longest.
+    fn task_of(&self, container: &str) -> Option<&'a str> {
+        let rest = container.strip_prefix("step-")?;
+        let fits = |task: &&str| rest.strip_prefix(task).is_some_and(|rest| rest.starts_with('-'));
+        self.tasks.split(',').filter(fits).max_by_key(|task| task.len())
+    }
+}
+
+/// The tasks that are in shared pods already, as the first run of each pod says.
+pub(super) fn places<'a>(observed: &Observed<'a>) -> BTreeMap<&'a str, Place<'a>> {
+    let mut places: BTreeMap<&str, Place<'_>> = BTreeMap::new();
+    let Some(sharing) = observed.sharing else { return places };
+    for run in observed.children.task_runs {
+        let annotations = run.metadata.annotations.as_ref();
+        let annotation = |name: &str| annotations.and_then(|annotations| annotations.get(name));
+        let Some(tasks) = annotation(SHARES_ANNOTATION) else { continue };
+        let pod = pod_of(run).and_then(|name| sharing.pods.iter().find(|pod| pod.name == name));
+        let Some(pod) = pod else { continue };
+        let place = Place { pod: *pod, tasks, has_folders: annotation(EMPTIED_ANNOTATION).is_some() };
+        for task in tasks.split(',') {
+            // A task that was not reached in a pod that ended may be in another one by now.
+            if places.get(task).is_none_or(|known| !known.holds(task)) {
+                places.insert(task, place);
+            }
+        }
+    }
+    places
+}
+
+/// Marks a run as carried out in a shared pod; the first one of a pod names all of the pod's tasks.
+pub(super) fn mark(run: &mut TaskRun, pod: &str, tasks: &[String], has_folders: bool) {
+    let annotations = run.metadata.annotations.get_or_insert_default();
+    annotations.insert(POD_ANNOTATION.to_owned(), pod.to_owned());
+    if !tasks.is_empty() {
+        annotations.insert(SHARES_ANNOTATION.to_owned(), tasks.join(","));
+    }
+    if has_folders {
+        annotations.insert(EMPTIED_ANNOTATION.to_owned(), "true".to_owned());
+    }
+}
+
+/// What ends the shared pods that would not end by themselves.
+pub(super) fn end_pods(observed: &Observed<'_>) -> Vec<Action> {
+    let Some(sharing) = observed.sharing else { return Vec::new() };
+    let pods = sharing.pods.iter().filter(|pod| !pod.ends_by_itself());
+    pods.filter_map(|shared| match shared.pod {
+        PodSeen::Here(pod) => Some(Action::EndPod {
+            name: shared.name.to_owned(),
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            keep: observed.config.features.keep_pod_on_cancel,
+        }),
+        PodSeen::NotInCache | PodSeen::Gone => None,
+    })
+    .collect()
+}

@@ -1,0 +1,263 @@
+//! From a task that may start to the pod that it shares with the tasks behind it.
+
+use std::collections::BTreeMap;
+
+use ergon_api::{
+    Fuse, PipelineRun, PipelineRunStatus, PipelineSpec, PipelineTask, Task, TaskRun, TaskRunStatus,
+};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube_core::{Resource as _, ResourceExt as _};
+
+use super::member;
+use crate::action::Need;
+use crate::fuse::{self, Given, Member, Part, Why};
+use crate::graph::Graph;
+use crate::pod::Platform;
+use crate::run::Observed;
+use crate::run::prepare::Prepared;
+use crate::run::state::{States, TaskState};
+
+/// What is known where a task may start.
+pub(in crate::run) struct Context<'a> {
+    pub observed: &'a Observed<'a>,
+    pub prepared: &'a Prepared,
+    pub states: &'a States<'a>,
+    pub platform: &'a Platform,
+    pub now: Timestamp,
+}
+
+/// A shared pod that is to be made.
+pub(in crate::run) struct Shared {
+    pub pod: Pod,
+    /// The pipeline tasks in it, the first one first.
+    pub tasks: Vec<String>,
+    /// The run of the first one.
+    pub first: TaskRun,
+    /// The claims that it needs.
+    pub claims: Vec<PersistentVolumeClaim>,
+    /// Whether folders of the pod took the place of claims.
+    pub has_folders: bool,
+}
+
+/// Why there is no shared pod yet, or none at all.
+#[derive(Debug)]
+pub(in crate::run) enum Stop {
+    Needs(Vec<Need>),
+    Why(Why),
+}
+
+impl From<Why> for Stop {
+    fn from(why: Why) -> Self {
+        Self::Why(why)
+    }
+}
+
+/// The pod of a task that may start, and of those that can follow it there. The reasons of those that cannot are added
+/// to `refused`.
+///
+/// # Errors
+/// What must be looked up first, or why the task has a pod of its own.
+pub(in crate::run) fn shared(
+    context: &Context<'_>,
+    first: usize,
+    refused: &mut Vec<(String, Why)>,
+) -> Result<Shared, Stop> {
+    let Context { observed, prepared, states, .. } = context;
+    let plan = &prepared.plan;
+    if !plan.order().iter().any(|place| plan.parents(*place).contains(&first)) {
+        return Err(Why::NotWanted.into());
+    }
+    let first = states.at(first).task;
+    let graph =
+        &Graph::build(&prepared.spec.tasks).map_err(|error| Why::CannotBeChecked(error.to_string()))?;
+    let wish = |task: &PipelineTask| fuse::wanted(observed.group, observed.run, &prepared.spec, task);
+    if wish(first) == Fuse::Never {
+        return Err(Why::NotWanted.into());
+    }
+    let (root, run) = member::build(context, first)?;
+    let mut members = vec![root];
+    let mut needs = Vec::new();
+    let (tasks, more) = fuse::grow(graph, &first.name, |tasks, name| {
+        let task = task_of(prepared, name).ok_or(Why::NotWanted)?;
+        match wish(task) {
+            Fuse::Never => return Err(Why::NotWanted),
+            Fuse::Auto if !fuse::is_narrow(graph, tasks, name) => {
+                return Err(Why::TooLarge("tasks side by side"));
+            }
+            _ => {}
+        }
+        for parent in
+            graph.parents(name).into_iter().filter(|parent| !tasks.iter().any(|task| task == parent))
+        {
+            if !context.states.get(parent).is_some_and(TaskState::is_succeeded) {
+                return Err(Why::NotAfterSuccess(parent.to_owned()));
+            }
+        }
+        match member::build(context, task) {
+            Ok((member, _)) => {
+                fuse::fit(observed.group, &members[0], &member)?;
+                members.push(member);
+                Ok(())
+            }
+            Err(Stop::Needs(more)) => {
+                needs.extend(more);
+                Err(Why::NotWanted)
+            }
+            Err(Stop::Why(why)) => Err(why),
+        }
+    });
+    if !needs.is_empty() {
+        needs.sort_unstable();
+        needs.dedup();
+        return Err(Stop::Needs(needs));
+    }
+    refused.extend(more);
+    if members.len() < 2 {
+        return Err(Why::NotWanted.into());
+    }
+    let (claims, emptied) = claims(prepared, &tasks);
+    let limited = observed.library.limit_ranges.as_ref().is_some_and(|ranges| !ranges.is_empty());
+    let part = part(context, graph, &tasks, &members, &run);
+    let mut pod = fuse::merge(observed.group, graph, &members, part, &emptied, limited)?;
+    pod.metadata.owner_references =
+        observed.run.controller_owner_ref(&observed.group).map(|owner| vec![owner]);
+    Ok(Shared { pod, tasks, first: run, claims, has_folders: !emptied.is_empty() })
+}
+
+fn task_of<'a>(prepared: &'a Prepared, name: &str) -> Option<&'a PipelineTask> {
+    prepared.spec.tasks.iter().find(|task| task.name == name)
+}
+
+/// The run's claims that these tasks need, and the names of those whose place a folder of the pod can take: no other
+/// task uses them.
+fn claims(prepared: &Prepared, tasks: &[String]) -> (Vec<PersistentVolumeClaim>, Vec<String>) {
+    let (mut needed, mut emptied) = (Vec::new(), Vec::new());
+    for claim in &prepared.claims {
+        let name = claim.name_any();
+        let users: Vec<&str> = prepared
+            .spec
+            .all_tasks()
+            .filter(|task| uses(prepared, task, &name))
+            .map(|task| task.name.as_str())
+            .collect();
+        let inside = |user: &&str| tasks.iter().any(|task| task == user);
+        if users.iter().all(inside) {
+            emptied.push(name);
+        } else if users.iter().any(inside) {
+            needed.push(claim.clone());
+        }
+    }
+    (needed, emptied)
+}
+
+/// Whether a task has a workspace that is this claim.
+pub(in crate::run) fn uses(prepared: &Prepared, task: &PipelineTask, claim: &str) -> bool {
+    task.workspaces.iter().any(|used| {
+        let bound = used.workspace.as_deref().filter(|name| !name.is_empty()).unwrap_or(&used.name);
+        let binding =
+            prepared.workspaces.get(bound).and_then(|binding| binding.persistent_volume_claim.as_ref());
+        binding.is_some_and(|bound| bound.claim_name == claim)
+    })
+}
+
+/// What the pod brings with it for its own decisions.
+fn part(context: &Context<'_>, graph: &Graph, tasks: &[String], members: &[Member], first: &TaskRun) -> Part {
+    let Context { observed, prepared, states, .. } = context;
+    let is_in = |name: &str| tasks.iter().any(|task| task == name);
+    let mut spec = PipelineSpec {
+        params: prepared.spec.params.clone(),
+        workspaces: prepared.spec.workspaces.clone(),
+        ..PipelineSpec::default()
+    };
+    let mut before = Vec::new();
+    for (at, name) in tasks.iter().enumerate() {
+        let Some(task) = task_of(prepared, name) else { continue };
+        if at == 0 {
+            // It starts with the pod, whatever it waited for.
+            spec.tasks.push(stub(task));
+            continue;
+        }
+        for parent in graph.parents(name).into_iter().filter(|parent| !is_in(parent)) {
+            if let Some(parent) = states
+                .get(parent)
+                .filter(|parent| !spec.tasks.iter().any(|task| task.name == parent.task.name))
+            {
+                spec.tasks.push(stub(parent.task));
+                before.extend(parent.runs.iter().filter_map(|run| run.ended()));
+            }
+        }
+        spec.tasks.push(task.clone());
+    }
+    let named = spec.tasks.iter().filter_map(|task| task.task_ref.as_ref()?.name.clone());
+    let first_named = first.spec.task_ref.as_ref().and_then(|reference| reference.name.clone());
+    let library = observed.library;
+    let found: BTreeMap<String, Task> = named
+        .chain(first_named)
+        .filter_map(|name| Some((name.clone(), bare(library.tasks.get(&name)?.as_ref()?))))
+        .collect();
+    let images = members
+        .iter()
+        .flat_map(|member| member.pod.spec.iter().flat_map(|spec| &spec.containers))
+        .filter_map(|container| {
+            let image = container.image.clone()?;
+            let config = library.images.get(&image)?.as_ref().ok()?;
+            Some((image, config.clone()))
+        });
+    let run = observed.run;
+    Part {
+        api_version: observed.group.api_version().to_owned(),
+        run: PipelineRun {
+            metadata: ObjectMeta {
+                name: run.metadata.name.clone(),
+                namespace: run.metadata.namespace.clone(),
+                uid: run.metadata.uid.clone(),
+                labels: run.metadata.labels.clone(),
+                annotations: run.metadata.annotations.clone().map(crate::labels::without_client_annotations),
+                ..ObjectMeta::default()
+            },
+            spec: ergon_api::PipelineRunSpec { pipeline_spec: None, ..run.spec.clone() },
+            status: Some(PipelineRunStatus { pipeline_spec: Some(spec.into()), ..Default::default() }),
+            ..run.clone()
+        },
+        first: Box::new(first.clone()),
+        before,
+        tasks: found,
+        images: images.collect(),
+        late_env: BTreeMap::new(),
+        given: Given::of(observed.config),
+    }
+}
+
+/// A task of which only its name matters, and what its failure does.
+fn stub(task: &PipelineTask) -> PipelineTask {
+    PipelineTask { name: task.name.clone(), on_error: task.on_error.clone(), ..PipelineTask::default() }
+}
+
+/// A Task with what its runs take of it.
+fn bare(task: &Task) -> Task {
+    let ObjectMeta { name, labels, annotations, .. } = task.metadata.clone();
+    let annotations = annotations.map(crate::labels::without_client_annotations);
+    Task { metadata: ObjectMeta { name, labels, annotations, ..ObjectMeta::default() }, ..task.clone() }
+}
+
+/// What others need of a run that has ended.
+pub(in crate::run) fn ended(run: &TaskRun) -> TaskRun {
+    let status = run.status.clone().unwrap_or_default();
+    TaskRun {
+        metadata: ObjectMeta {
+            name: run.metadata.name.clone(),
+            labels: run.metadata.labels.clone(),
+            ..ObjectMeta::default()
+        },
+        spec: ergon_api::TaskRunSpec::default(),
+        status: Some(TaskRunStatus {
+            conditions: status.conditions,
+            results: status.results,
+            artifacts: status.artifacts,
+            ..TaskRunStatus::default()
+        }),
+        ..run.clone()
+    }
+}

@@ -1,0 +1,237 @@
+//! One task's own pod, with marks in the place of what is known only when its turn comes.
+
+use std::collections::BTreeMap;
+
+use ergon_api::{Config, ParamType, ParamValue, PipelineTask, TaskResult, TaskRun, TaskSpec};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::Value;
+
+use super::compile::{Context, Stop};
+use crate::expr::Scope;
+use crate::fuse::{Member, Why};
+use crate::pod::{self, AGENT};
+use crate::remote::Request;
+use crate::run::child::Made;
+use crate::run::children::Making;
+use crate::run::find::{self, TaskSeen};
+use crate::run::{artifacts, results};
+use crate::task::{self, PodSeen};
+use crate::{Action, Outcome};
+
+/// Stands for a text of a result that is not known yet.
+const LATER: &str = "ergon-result-of-later";
+/// Stands for the UID of a run that is not made yet.
+const UID: &str = "ergon-uid-of-later";
+
+/// Builds the pod that a task would have on its own. `first`: it starts together with the pod.
+pub(super) fn build(context: &Context<'_>, task: &PipelineTask) -> Result<(Member, TaskRun), Stop> {
+    let spec = check(context, task)?;
+    let scope = scope(context, task)?;
+    let making = Making {
+        group: context.observed.group,
+        run: context.observed.run,
+        ancestors: context.observed.ancestors,
+        prepared: context.prepared,
+        scope: &scope,
+        config: context.observed.config,
+        finally: false,
+        retry: 0,
+    };
+    let made = making.runs(task).map_err(|invalid| Why::CannotBeChecked(invalid.message))?;
+    let Ok([Made::Task(run)]) = <[Made; 1]>::try_from(made) else { return Err(Why::Matrix.into()) };
+    let mut marked = (*run).clone();
+    marked.metadata.uid = Some(UID.to_owned());
+    let mut pod = own_pod(context, &marked)?;
+    for container in pod.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
+        // They only show what the plan says, which is not known yet.
+        if container.args.iter().flatten().any(|word| is_late(word)) {
+            container.args = None;
+        }
+    }
+    let plan = pod::plan_of(&pod).ok_or_else(|| Why::CannotBeChecked("its pod has no plan".to_owned()))?;
+    let mut text = serde_json::to_string(&plan).unwrap_or_default();
+    let (still, late_env) = without_late_env(&pod)?;
+    if let Some(field) = field_with(&still, "") {
+        return Err(Why::Static(field).into());
+    }
+    text.push_str(&still.to_string());
+    if text.contains(UID) {
+        return Err(Why::Uid.into());
+    }
+    let plan = shell_of(plan);
+    debug_assert_eq!(plan.tasks.iter().map(|task| task.steps.len()).sum::<usize>(), spec.steps.len());
+    Ok((Member { task: task.name.clone(), pod, plan, late_env }, *run))
+}
+
+/// What can be told without building anything.
+fn check<'a>(context: &Context<'a>, task: &'a PipelineTask) -> Result<&'a TaskSpec, Stop> {
+    let wishes = [
+        (task.matrix.is_some(), Why::Matrix),
+        (task.retries.is_some_and(|retries| retries > 0), Why::Retries),
+        (task.is_pipeline(), Why::Pipeline),
+        (task.is_custom_task(), Why::CustomTask),
+    ];
+    if let Some((_, why)) = wishes.into_iter().find(|(holds, _)| *holds) {
+        return Err(why.into());
+    }
+    if let Some(reference) = &task.task_ref
+        && Request::of(
+            reference.name.as_deref(),
+            reference.resolver.as_deref(),
+            &reference.params,
+            &Scope::default(),
+        )
+        .is_some()
+    {
+        return Err(Why::Resolver.into());
+    }
+    let spec = match find::task(context.observed, task) {
+        Ok(TaskSeen::Spec(spec)) => spec,
+        Ok(TaskSeen::Need(need)) => return Err(Stop::Needs(vec![need])),
+        Ok(TaskSeen::Waiting | TaskSeen::Later | TaskSeen::Pipeline(_)) => return Err(Why::Resolver.into()),
+        Err(invalid) => return Err(Why::CannotBeChecked(invalid.message).into()),
+    };
+    let parts = [
+        (spec.steps.iter().any(|step| step.ref_.is_some()), Why::StepActions),
+        (!spec.sidecars.is_empty(), Why::Sidecars),
+    ];
+    match parts.into_iter().find(|(holds, _)| *holds) {
+        Some((_, why)) => Err(why.into()),
+        None => Ok(spec),
+    }
+}
+
+/// What the task may refer to: what is known, and marks for the rest.
+fn scope(context: &Context<'_>, task: &PipelineTask) -> Result<Scope, Stop> {
+    let Some(place) = context.prepared.plan.place(&task.name) else { return Ok(Scope::default()) };
+    let mut scope = results::available(place, context.states);
+    scope.extend(&artifacts::known(place, context.states));
+    scope.extend(&results::of_bindings(context.prepared, context.states, place, None));
+    for (needs, result) in results::used(place, context.states) {
+        let Some(state) = context.states.get(needs).filter(|state| state.result(result).is_none()) else {
+            continue;
+        };
+        let declared = match find::task(context.observed, state.task) {
+            Ok(TaskSeen::Spec(spec)) => spec.results.iter().find(|declared| declared.name == result),
+            Ok(TaskSeen::Need(need)) => return Err(Stop::Needs(vec![need])),
+            _ => None,
+        };
+        scope.set(&["tasks", needs, "results", result], mark(declared, result)?);
+    }
+    Ok(scope)
+}
+
+/// A value of the result's type that can be found again.
+fn mark(declared: Option<&TaskResult>, name: &str) -> Result<ParamValue, Stop> {
+    Ok(match declared.map(TaskResult::effective_type) {
+        Some(ParamType::Array) => ParamValue::Array(vec![LATER.to_owned()]),
+        Some(ParamType::Object) => {
+            let keys: BTreeMap<String, String> = declared
+                .iter()
+                .flat_map(|declared| declared.properties.keys())
+                .map(|key| (key.clone(), LATER.to_owned()))
+                .collect();
+            if keys.is_empty() {
+                return Err(Why::UnknownKeys(name.to_owned()).into());
+            }
+            ParamValue::Object(keys)
+        }
+        _ => ParamValue::String(LATER.to_owned()),
+    })
+}
+
+/// The pod that the task's own decision makes for this run.
+fn own_pod(context: &Context<'_>, run: &TaskRun) -> Result<Pod, Stop> {
+    let observed = context.observed;
+    let config: &Config = observed.config;
+    let outcome = task::reconcile(
+        &task::Observed {
+            group: observed.group,
+            run,
+            pod: PodSeen::NotInCache,
+            report: None,
+            library: observed.library,
+            config,
+            platform: context.platform,
+        },
+        context.now,
+    );
+    let decision = match outcome {
+        Outcome::Needs(needs) => return Err(Stop::Needs(needs)),
+        Outcome::Decided(decision) => decision,
+    };
+    let mut pods = decision.actions.into_iter().filter_map(|action| match action {
+        Action::CreatePod(pod) => Some(*pod),
+        _ => None,
+    });
+    pods.next().ok_or_else(|| {
+        let why = decision.status.condition().map_or("", ergon_api::Condition::message);
+        Why::CannotBeChecked(why.to_owned()).into()
+    })
+}
+
+/// The pod as text to look for marks in, and the variables that may wait, by container.
+fn without_late_env(pod: &Pod) -> Result<(Value, BTreeMap<String, Vec<String>>), Stop> {
+    let mut pod = pod.clone();
+    pod.metadata.owner_references = None;
+    pod.metadata.labels.iter_mut().for_each(|labels| labels.retain(|_, value| value != UID));
+    let mut late_env = BTreeMap::new();
+    for container in pod.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
+        if container.name == AGENT {
+            // The plan, which is filled in when the turn has come.
+            container.env = None;
+            continue;
+        }
+        let Some(env) = &mut container.env else { continue };
+        let (late, known): (Vec<_>, Vec<_>) = std::mem::take(env)
+            .into_iter()
+            .partition(|variable| variable.value.as_deref().is_some_and(is_late));
+        *env = known;
+        for variable in &late {
+            // The kubelet puts variables into each other, which it cannot do with one that comes later.
+            let uses = format!("$({})", variable.name);
+            let used =
+                env.iter().filter_map(|known| known.value.as_deref()).any(|value| value.contains(&uses));
+            if used || variable.value.as_deref().is_some_and(|value| value.contains("$(")) {
+                return Err(Why::Static(format!("env `{}`", variable.name)).into());
+            }
+        }
+        if !late.is_empty() {
+            late_env.insert(container.name.clone(), late.into_iter().map(|variable| variable.name).collect());
+        }
+    }
+    Ok((serde_json::to_value(&pod).unwrap_or_default(), late_env))
+}
+
+/// Whether a text depends on a result that is not known yet.
+fn is_late(text: &str) -> bool {
+    text.contains(LATER) || text.contains("$(tasks.")
+}
+
+/// The place of the first text that has one of the marks.
+fn field_with(value: &Value, path: &str) -> Option<String> {
+    match value {
+        Value::String(text) => is_late(text).then(|| path.to_owned()),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(at, item)| field_with(item, &format!("{path}[{at}]")))
+        }
+        Value::Object(map) => map.iter().find_map(|(key, value)| {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            field_with(value, &path).or_else(|| is_late(key).then_some(path))
+        }),
+        _ => None,
+    }
+}
+
+/// A plan without what is filled in when the task's turn has come.
+fn shell_of(mut plan: ergon_wire::PodPlan) -> ergon_wire::PodPlan {
+    for step in plan.tasks.iter_mut().flat_map(|task| &mut task.steps) {
+        step.argv.clear();
+        step.script = None;
+        step.when.clear();
+        step.references.clear();
+        step.working_dir = None;
+        (step.stdout_path, step.stderr_path) = (None, None);
+    }
+    plan
+}

@@ -1,0 +1,543 @@
+//! A run whose tasks share pods comes to the same end as one in which each has its own.
+
+use std::collections::BTreeMap;
+
+use ergon_api::{Config, Group, PipelineRun, Task, TaskRun};
+use ergon_engine::coordinate::{Command, Event, PodState, StepId};
+use ergon_engine::fuse::{SHARED_LABEL, SharedPod, Sharing, made_with};
+use ergon_engine::pod::{Platform, plan_of};
+use ergon_engine::run::{self, Children};
+use ergon_engine::task::{self, PodSeen, pod_name};
+use ergon_engine::{Action, Library, Need, Outcome};
+use ergon_wire::{Exit, ExitRecord, RunCommand, StepResult, StopReason};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// A cluster of one run. Steps are scripts with lines `set RESULT TEXT`, `show VARIABLE RESULT` and `exit CODE`.
+struct World {
+    group: Group,
+    run: PipelineRun,
+    task_runs: BTreeMap<String, TaskRun>,
+    pods: BTreeMap<String, Running>,
+    tasks: BTreeMap<String, Value>,
+    claims: Vec<String>,
+    platform: Platform,
+    shares: bool,
+    now: i64,
+    /// Which of the steps that run ends next.
+    order: Vec<usize>,
+}
+
+struct Running {
+    pod: Pod,
+    state: PodState,
+    steps: Vec<(StepId, RunCommand)>,
+}
+
+impl World {
+    fn new(spec: Value, tasks: &Value, shares: bool, order: Vec<usize>) -> Self {
+        let mut run = PipelineRun::new(Group::Ergon, "run");
+        run.metadata.namespace = Some("ns".into());
+        run.metadata.uid = Some("uid-run".into());
+        run.metadata.creation_timestamp = Some(Time(Timestamp::from_second(1_700_000_000).unwrap()));
+        run.spec = serde_json::from_value(spec).unwrap();
+        Self {
+            group: Group::Ergon,
+            run,
+            task_runs: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            tasks: serde_json::from_value(tasks.clone()).unwrap_or_default(),
+            claims: Vec::new(),
+            platform: Platform { image: "ergon:1".into(), image_volumes: true, report: None },
+            shares,
+            now: 1_700_000_000_000,
+            order,
+        }
+    }
+
+    fn moment(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.now).unwrap()
+    }
+
+    /// Until nothing happens any more.
+    fn play(mut self) -> Self {
+        for _ in 0..2000 {
+            self.now += 1;
+            if !self.decide() && !self.end_a_step() {
+                return self;
+            }
+        }
+        panic!("does not come to an end");
+    }
+
+    fn decide(&mut self) -> bool {
+        let mut changed = self.decide_run();
+        for name in self.task_runs.keys().cloned().collect::<Vec<_>>() {
+            changed |= self.decide_task(&name);
+        }
+        changed
+    }
+
+    fn decide_run(&mut self) -> bool {
+        let mut library = Library::default();
+        let decision = loop {
+            let task_runs: Vec<&TaskRun> = self.task_runs.values().collect();
+            let reports: BTreeMap<&str, _> =
+                self.pods.iter().map(|(name, pod)| (name.as_str(), pod.state.report())).collect();
+            let pods: Vec<SharedPod<'_>> = task_runs
+                .iter()
+                .filter_map(|run| made_with(run))
+                .map(|name| SharedPod {
+                    name,
+                    pod: self.pods.get(name).map_or(PodSeen::Gone, |running| PodSeen::Here(&running.pod)),
+                    report: reports.get(name),
+                })
+                .collect();
+            let observed = run::Observed {
+                group: self.group,
+                run: &self.run,
+                children: Children { task_runs: &task_runs, custom_runs: &[], pipeline_runs: &[] },
+                ancestors: &[],
+                library: &library,
+                config: &Config::default(),
+                plan: None,
+                sharing: self.shares.then_some(Sharing { platform: &self.platform, pods: &pods }),
+            };
+            match run::reconcile(&observed, self.moment()) {
+                Outcome::Decided(decision) => break decision,
+                Outcome::Needs(needs) => needs.iter().for_each(|need| self.look_up(need, &mut library)),
+            }
+        };
+        let changed = self.run.status.as_ref() != Some(&decision.status);
+        self.run.status = Some(decision.status);
+        self.perform(decision.actions) || changed
+    }
+
+    fn decide_task(&mut self, name: &str) -> bool {
+        let mut library = Library::default();
+        let decision = loop {
+            let run = &self.task_runs[name];
+            let running = self.pods.get(&pod_name(run));
+            let report = running.map(|running| running.state.report());
+            let observed = task::Observed {
+                group: self.group,
+                run,
+                pod: running.map_or(PodSeen::Gone, |running| PodSeen::Here(&running.pod)),
+                report: report.as_ref(),
+                library: &library,
+                config: &Config::default(),
+                platform: &self.platform,
+            };
+            match task::reconcile(&observed, self.moment()) {
+                Outcome::Decided(decision) => break decision,
+                Outcome::Needs(needs) => needs.iter().for_each(|need| self.look_up(need, &mut library)),
+            }
+        };
+        let run = self.task_runs.get_mut(name).unwrap();
+        let changed = run.status.as_ref() != Some(&decision.status);
+        run.status = Some(decision.status);
+        self.perform(decision.actions) || changed
+    }
+
+    fn look_up(&self, need: &Need, library: &mut Library) {
+        match need {
+            Need::Task(name) => {
+                let spec = self.tasks.get(name).cloned().map(|spec| serde_json::from_value(spec).unwrap());
+                let task = spec.map(|spec| Task { spec, ..Task::new(self.group, name) });
+                library.tasks.insert(name.clone(), task);
+            }
+            Need::Account(name) => drop(library.accounts.insert(name.clone(), None)),
+            Need::LimitRanges => library.limit_ranges = Some(Vec::new()),
+            Need::Part(pod) => {
+                let plan = plan_of(&self.pods[pod].pod).unwrap();
+                library.parts.insert(pod.clone(), ergon_engine::fuse::Part::of(&plan).unwrap().map(Box::new));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) -> bool {
+        let mut changed = false;
+        for action in actions {
+            match action {
+                Action::CreateTaskRun(mut run) => {
+                    run.metadata.uid = Some(format!("uid-{}", run.name()));
+                    run.metadata.creation_timestamp = Some(Time(self.moment()));
+                    changed |= self.task_runs.insert(run.name().to_owned(), *run).is_none();
+                }
+                Action::CreatePod(pod) => changed |= self.start(*pod),
+                Action::StopTaskRun { name, status, message, .. } => {
+                    let run = self.task_runs.get_mut(&name).unwrap();
+                    run.spec.status = Some(status);
+                    run.spec.status_message = Some(message);
+                    changed = true;
+                }
+                Action::EndPod { name, .. } => {
+                    let at = self.now;
+                    let running = self.pods.get_mut(&name).unwrap();
+                    let commands = running.state.handle(Event::Stop { reason: StopReason::Interrupted, at });
+                    changed |= !commands.is_empty();
+                    running.steps.clear();
+                    running.pod.status.get_or_insert_default().phase = Some("Failed".into());
+                }
+                Action::CreateClaim(claim) => self.claims.extend(claim.metadata.name),
+                Action::AddMetadata { .. } | Action::Emit(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        changed
+    }
+
+    fn start(&mut self, pod: Pod) -> bool {
+        let name = pod.metadata.name.clone().unwrap();
+        if self.pods.contains_key(&name) {
+            return false;
+        }
+        let plan = plan_of(&pod).unwrap();
+        let mut running = Running { pod, state: PodState::new(&plan).unwrap(), steps: Vec::new() };
+        running.pod.status.get_or_insert_default().phase = Some("Running".into());
+        for (task, steps) in plan.tasks.iter().enumerate() {
+            for step in 0..steps.steps.len() + steps.sidecars.len() {
+                running.handle(Event::Connected { id: StepId { task, step } }, self.now);
+            }
+        }
+        self.pods.insert(name, running);
+        true
+    }
+
+    /// Ends one step of those that run.
+    fn end_a_step(&mut self) -> bool {
+        let at = self.now;
+        let mut busy: Vec<&mut Running> =
+            self.pods.values_mut().filter(|pod| !pod.steps.is_empty()).collect();
+        let count = busy.len();
+        if count == 0 {
+            return false;
+        }
+        let pick = self.order.pop().unwrap_or_default();
+        let running = busy.swap_remove(pick % count);
+        let which = pick / count % running.steps.len();
+        let (id, command) = running.steps.remove(which);
+        running.handle(Event::Ended { id, record: carried_out(&command, at) }, at);
+        true
+    }
+}
+
+impl Running {
+    fn handle(&mut self, event: Event, at: i64) {
+        for command in self.state.handle(event) {
+            match command {
+                Command::Run { id, command } => {
+                    if !command.step.is_sidecar {
+                        self.steps.push((id, *command));
+                    }
+                    self.handle(Event::Started { id, at }, at);
+                }
+                Command::Skip { id, exit } => {
+                    let record = ExitRecord { exit, started_at: None, finished_at: at, ..empty() };
+                    self.handle(Event::Ended { id, record }, at);
+                }
+                Command::Finished => {
+                    self.pod.status.get_or_insert_default().phase = Some("Succeeded".into());
+                }
+                Command::Stop { id, reason: StopReason::Over, .. } => {
+                    let record = ExitRecord { exit: Exit::Exited { code: 0 }, finished_at: at, ..empty() };
+                    self.handle(Event::Ended { id, record }, at);
+                }
+                Command::Report | Command::Stop { .. } | Command::Refuse { .. } => {}
+            }
+        }
+    }
+}
+
+fn empty() -> ExitRecord {
+    serde_json::from_value(json!({"exit": {"kind": "skipped"}, "finishedAt": 0})).unwrap()
+}
+
+fn carried_out(command: &RunCommand, at: i64) -> ExitRecord {
+    let (mut results, mut code) = (Vec::new(), 0);
+    for line in command.step.script.iter().flat_map(|script| script.text.lines()) {
+        let words: Vec<&str> = line.splitn(3, ' ').collect();
+        match words.as_slice() {
+            ["set", name, text] => results.push(StepResult { name: (*name).into(), value: (*text).into() }),
+            ["set", name] => results.push(StepResult { name: (*name).into(), value: String::new() }),
+            ["show", variable, name] => {
+                let value = command.step.env.iter().find(|(known, _)| known == variable);
+                let value = value.map_or("of the container", |(_, value)| value);
+                results.push(StepResult { name: (*name).into(), value: value.into() });
+            }
+            ["exit", given] => code = given.parse().unwrap(),
+            _ => {}
+        }
+    }
+    results
+        .extend(command.step.argv.iter().map(|word| StepResult { name: "argv".into(), value: word.clone() }));
+    ExitRecord { exit: Exit::Exited { code }, started_at: Some(at), finished_at: at, results, ..empty() }
+}
+
+/// What users see of a run, but for the names of containers and pods and the times.
+fn seen(world: &World) -> Value {
+    let status = world.run.status.clone().unwrap_or_default();
+    let runs: BTreeMap<&String, Value> = world
+        .task_runs
+        .iter()
+        .map(|(name, run)| {
+            let status = run.status.clone().unwrap_or_default();
+            let steps: Vec<Value> = status
+                .steps
+                .iter()
+                .map(|step| json!([step.name, step.termination_reason, step.terminated.as_ref().map(|end| end.exit_code)]))
+                .collect();
+            let condition = status.condition().cloned().unwrap_or_default();
+            let told = json!([condition.status, condition.reason(), condition.message()]);
+            (name, json!({"labels": run.metadata.labels, "spec": run.spec, "condition": told, "results": status.results,
+                "steps": steps, "taskSpec": status.task_spec}))
+        })
+        .collect();
+    let condition = status.condition().cloned().unwrap_or_default();
+    let mut children: Vec<String> = status.child_references.iter().map(|child| child.name.clone()).collect();
+    children.sort_unstable();
+    json!({"condition": [condition.reason(), condition.message()], "results": status.results,
+        "skipped": status.skipped_tasks, "children": children, "runs": runs})
+}
+
+fn shared_pods(world: &World) -> Vec<&Pod> {
+    let is_shared =
+        |pod: &&Pod| pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(SHARED_LABEL));
+    world.pods.values().map(|running| &running.pod).filter(is_shared).collect()
+}
+
+/// Plays both ways and compares. Gives the one with shared pods.
+fn both(spec: &Value, tasks: &Value) -> World {
+    let alone = World::new(spec.clone(), tasks, false, Vec::new()).play();
+    let shared = World::new(spec.clone(), tasks, true, Vec::new()).play();
+    assert_eq!(seen(&alone), seen(&shared));
+    assert_eq!(shared.run.status.as_ref().map(ergon_api::PipelineRunStatus::is_done), Some(true));
+    shared
+}
+
+#[test]
+fn results_travel_inside_one_pod() {
+    let tasks = json!({"build": {
+        "params": [{"name": "tag"}], "results": [{"name": "digest"}, {"name": "list", "type": "array"}],
+        "steps": [{"name": "s", "image": "i", "script": "set digest sha-$(params.tag)\nset list [\"a\",\"b c\"]"}]}});
+    let spec = json!({"pipelineSpec": {
+        "results": [{"name": "all", "value": "$(tasks.deploy.results.shown) $(tasks.deploy.results.from)"}],
+        "tasks": [
+            {"name": "build", "taskRef": {"name": "build"}, "params": [{"name": "tag", "value": "1"}]},
+            {"name": "test", "runAfter": ["build"], "taskSpec": {"steps": [{"name": "t", "image": "i", "script": "exit 0"}]}},
+            {"name": "deploy", "runAfter": ["test"],
+             "when": [{"input": "$(tasks.build.results.digest)", "operator": "in", "values": ["sha-1"]}],
+             "params": [{"name": "digest", "value": "$(tasks.build.results.digest)"},
+                        {"name": "list", "value": ["$(tasks.build.results.list[*])"]}],
+             "taskSpec": {
+                "params": [{"name": "digest"}, {"name": "list", "type": "array"}],
+                "results": [{"name": "shown"}, {"name": "from"}, {"name": "argv"}],
+                "steps": [{"name": "d", "image": "i", "args": ["$(params.list[*])"],
+                           "env": [{"name": "PLAIN", "value": "p"}, {"name": "DIGEST", "value": "<$(params.digest)>"}],
+                           "script": "set from $(params.digest)/$(params.list[1])\nset shown x"}]}},
+            {"name": "not", "runAfter": ["test"],
+             "when": [{"cel": "'$(tasks.build.results.digest)' == 'sha-2'"}],
+             "taskSpec": {"steps": [{"name": "n", "image": "i", "script": "exit 1"}]}},
+        ],
+        "finally": [{"name": "tell", "params": [{"name": "s", "value": "$(tasks.deploy.status)"}],
+                     "taskSpec": {"params": [{"name": "s"}], "steps": [{"name": "f", "image": "i", "script": "echo $(params.s)"}]}}],
+    }});
+    let world = both(&spec, &tasks);
+    let pods = shared_pods(&world);
+    assert_eq!(pods.len(), 1);
+    let spec = pods[0].spec.as_ref().unwrap();
+    let names: Vec<&str> = spec.containers.iter().map(|container| container.name.as_str()).collect();
+    assert_eq!(names, ["ergon-agent", "step-build-s", "step-test-t", "step-deploy-d", "step-not-n"]);
+    let env: Vec<&str> =
+        spec.containers[3].env.iter().flatten().map(|variable| variable.name.as_str()).collect();
+    assert_eq!(env, ["PLAIN"], "what is not known yet is not in the pod");
+    let deploy = &world.task_runs["run-deploy"].status.as_ref().unwrap();
+    assert_eq!(deploy.steps[0].container, "step-deploy-d");
+    assert_eq!(world.run.status.as_ref().unwrap().results[0].value, "x sha-1/b c".into());
+    assert_eq!(world.pods.len(), 2, "`finally` has its own");
+}
+
+#[test]
+fn variables_whose_values_come_later_reach_their_step() {
+    let spec = json!({"pipelineSpec": {"tasks": [
+        {"name": "a", "taskSpec": {"results": [{"name": "r"}], "steps": [{"name": "s", "image": "i", "script": "set r 5"}]}},
+        {"name": "b", "params": [{"name": "p", "value": "$(tasks.a.results.r)"}],
+         "taskSpec": {"params": [{"name": "p"}], "results": [{"name": "shown"}],
+            "steps": [{"name": "s", "image": "i", "env": [{"name": "V", "value": "v$(params.p)"}], "script": "show V shown"}]}},
+    ]}});
+    let world = World::new(spec, &json!({}), true, Vec::new()).play();
+    assert_eq!(world.task_runs["run-b"].status.as_ref().unwrap().results[0].value, "v5".into());
+}
+
+#[test]
+fn what_must_be_known_before_keeps_tasks_apart() {
+    let task = |extra: Value| {
+        let mut task = json!({"name": "b", "runAfter": ["a"], "params": [{"name": "p", "value": "$(tasks.a.results.r)"}],
+            "taskSpec": {"params": [{"name": "p"}], "steps": [{"name": "s", "image": "i", "script": "exit 0"}]}});
+        for (key, value) in extra.as_object().unwrap() {
+            if key == "step" {
+                let step = task["taskSpec"]["steps"][0].as_object_mut().unwrap();
+                step.extend(value.as_object().unwrap().clone());
+            } else if key == "taskSpec" {
+                task["taskSpec"].as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+            } else {
+                task[key] = value.clone();
+            }
+        }
+        task
+    };
+    for (extra, shares) in [
+        (json!({}), true),
+        (json!({"step": {"image": "i:$(params.p)"}}), false),
+        (
+            json!({"step": {"volumeMounts": [{"name": "v", "mountPath": "/$(params.p)"}]}, "taskSpec": {"volumes": [{"name": "v", "emptyDir": {}}]}}),
+            false,
+        ),
+        (json!({"retries": 1}), false),
+        (json!({"fuse": "never"}), false),
+        (json!({"fuse": "pod"}), true),
+        (json!({"timeout": "5m"}), true),
+        (json!({"onError": "continue"}), true),
+        (json!({"taskSpec": {"sidecars": [{"name": "s", "image": "i", "script": "s"}]}}), false),
+        (json!({"step": {"script": "$(context.taskRun.name)"}}), true),
+        (json!({"step": {"script": "$(context.taskRun.uid)"}}), false),
+        (json!({"taskSpec": {"metadata": {"labels": {"own": "1"}}}}), false),
+        (json!({"matrix": {"params": [{"name": "m", "value": ["1", "2"]}]}}), false),
+    ] {
+        let spec = json!({"pipelineSpec": {"tasks": [
+            {"name": "a", "taskSpec": {"results": [{"name": "r"}], "steps": [{"name": "s", "image": "i", "script": "set r 5"}]}},
+            task(extra.clone()),
+        ]}});
+        let world = both(&spec, &json!({}));
+        assert_eq!(!shared_pods(&world).is_empty(), shares, "{extra}");
+    }
+}
+
+#[test]
+fn a_claim_of_one_pod_alone_is_a_folder_of_it() {
+    let task = |name: &str, after: &[&str]| {
+        json!({"name": name, "runAfter": after, "workspaces": [{"name": "w", "workspace": "w"}],
+        "taskSpec": {"workspaces": [{"name": "w"}], "steps": [{"name": "s", "image": "i", "script": "exit 0"}]}})
+    };
+    let run = |tasks: Value| {
+        json!({
+        "workspaces": [{"name": "w", "volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}}],
+        "pipelineSpec": {"workspaces": [{"name": "w"}], "tasks": tasks}})
+    };
+    let world = both(&run(json!([task("a", &[]), task("b", &["a"])])), &json!({}));
+    assert_eq!(world.claims, Vec::<String>::new());
+    let volumes = shared_pods(&world)[0].spec.clone().unwrap().volumes.unwrap_or_default();
+    let of_workspace: Vec<_> = volumes.iter().filter(|volume| volume.name.starts_with("ws-")).collect();
+    assert_eq!(of_workspace.len(), 1, "both see the same one");
+    assert!(of_workspace[0].empty_dir.is_some());
+    let mut own = task("c", &["b"]);
+    own["fuse"] = json!("never");
+    let world = both(&run(json!([task("a", &[]), task("b", &["a"]), own])), &json!({}));
+    assert!(!world.claims.is_empty(), "another task needs it");
+    let volumes = shared_pods(&world)[0].spec.clone().unwrap().volumes.unwrap_or_default();
+    assert!(volumes.iter().any(|volume| volume.persistent_volume_claim.is_some()));
+}
+
+#[test]
+fn a_pod_asks_for_the_most_that_runs_at_once() {
+    let task = |name: &str, after: &[&str], cpu: &str| {
+        json!({"name": name, "runAfter": after, "taskSpec": {"steps": [
+        {"name": "s", "image": "i", "script": "exit 0", "computeResources": {"requests": {"cpu": cpu}}}]}})
+    };
+    let spec = json!({"pipelineSpec": {"tasks": [
+        task("a", &[], "1"), task("b", &["a"], "3"), task("c", &["a"], "500m"), task("d", &["b", "c"], "2")]}});
+    let world = both(&spec, &json!({}));
+    let containers = shared_pods(&world)[0].spec.clone().unwrap().containers;
+    let asked: Vec<String> = containers[1..]
+        .iter()
+        .map(|container| container.resources.clone().unwrap().requests.unwrap()["cpu"].0.clone())
+        .collect();
+    assert_eq!(asked, ["0", "3", "500m", "0"]);
+}
+
+#[test]
+fn a_pod_that_is_lost_is_no_success_and_the_rest_goes_on_without_it() {
+    let spec = json!({"pipelineSpec": {"tasks": [
+        {"name": "a", "taskSpec": {"steps": [{"name": "s", "image": "i", "script": "exit 0"}]}},
+        {"name": "b", "runAfter": ["a"], "taskSpec": {"steps": [{"name": "s", "image": "i", "script": "exit 0"}]}},
+        {"name": "c", "runAfter": ["b"], "taskSpec": {"steps": [{"name": "s", "image": "i", "script": "exit 0"}]}},
+    ]}});
+    let mut world = World::new(spec, &json!({}), true, Vec::new());
+    while world.decide() {}
+    world.end_a_step();
+    while world.decide() {}
+    assert!(world.task_runs["run-a"].is_successful());
+    assert!(!world.task_runs["run-b"].is_done());
+    world.pods.clear();
+    let world = world.play();
+    assert!(world.task_runs["run-b"].is_failed());
+    assert_eq!(world.run.status.as_ref().unwrap().condition().unwrap().reason(), "Failed");
+}
+
+/// A random pipeline: which tasks each waits for, how it ends, and what of its parents it uses.
+fn pipelines() -> impl Strategy<Value = (Value, Vec<usize>)> {
+    let task = (any::<u8>(), 0u8..10, any::<u8>(), any::<u8>(), 0u8..12);
+    (prop::collection::vec(task, 2..8), prop::collection::vec(any::<prop::sample::Index>(), 60)).prop_map(
+        |(tasks, order)| {
+            let tasks: Vec<Value> = tasks
+                .into_iter()
+                .enumerate()
+                .map(|(at, (parents, end, uses, when, kind))| {
+                    let parents: Vec<usize> = (0..at).filter(|parent| parents >> (parent % 8) & 1 == 1).collect();
+                    let after: Vec<String> = parents.iter().map(|parent| format!("t{parent}")).collect();
+                    let used = parents.iter().find(|parent| uses >> (**parent % 8) & 1 == 1);
+                    let mut script = format!("set r {at}$(params.p)");
+                    // A few write no result, and a few fail.
+                    match end {
+                        0 => script = "exit 3".into(),
+                        1 => script = "exit 0".into(),
+                        2 => script.push_str("\nexit 1"),
+                        _ => {}
+                    }
+                    let mut task = json!({"name": format!("t{at}"), "runAfter": after,
+                        "params": [{"name": "p", "value": used.map_or(String::new(), |used| format!("<$(tasks.t{used}.results.r)>"))}],
+                        "taskSpec": {"params": [{"name": "p"}], "results": [{"name": "r"}],
+                            "steps": [{"name": "one", "image": "i", "script": script}, {"name": "two", "image": "j", "script": "exit 0"}]}});
+                    if let Some(used) = used.filter(|_| when % 4 == 0) {
+                        task["when"] = json!([{"input": format!("$(tasks.t{used}.results.r)"), "operator": "notin", "values": ["0"]}]);
+                    }
+                    match kind {
+                        0 => task["onError"] = json!("continue"),
+                        1 => task["retries"] = json!(1),
+                        2 => task["fuse"] = json!("never"),
+                        _ => {}
+                    }
+                    task
+                })
+                .collect();
+            let spec = json!({"pipelineSpec": {"tasks": tasks,
+                "results": [{"name": "last", "value": "$(tasks.t0.results.r)"}],
+                "finally": [{"name": "end", "params": [{"name": "p", "value": "$(tasks.status)"}],
+                    "taskSpec": {"params": [{"name": "p"}], "steps": [{"name": "s", "image": "i", "script": "echo $(params.p)"}]}}]}});
+            (spec, order.into_iter().map(|index| index.index(1000)).collect())
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Without failures, whatever order the steps end in. (With them, what else had begun by then depends on time.)
+    #[test]
+    fn sharing_changes_nothing((spec, order) in pipelines()) {
+        let alone = World::new(spec.clone(), &json!({}), false, Vec::new()).play();
+        let shared = World::new(spec.clone(), &json!({}), true, order).play();
+        let failed = |world: &World| world.task_runs.values().any(TaskRun::is_failed);
+        prop_assert!(shared.run.status.as_ref().is_some_and(ergon_api::PipelineRunStatus::is_done), "{}", seen(&shared));
+        if failed(&alone) {
+            let reason = |world: &World| world.run.status.as_ref().unwrap().condition().unwrap().status;
+            prop_assert_eq!(reason(&alone), reason(&shared));
+        } else {
+            prop_assert_eq!(seen(&alone), seen(&shared));
+        }
+    }
+}
