@@ -192,6 +192,8 @@ fn log(plan: &PodPlan, event: &Event) {
             tracing::info!(container = container(id), exit = ?record.exit, "ended");
         }
         Event::Lost { id, .. } => tracing::warn!(container = container(id), "lost"),
+        Event::StopTask { task, .. } => tracing::info!(task, "told to stop a task"),
+        Event::Halt { .. } => tracing::debug!("told to start no other task"),
         Event::Stop { reason, .. } => tracing::info!(?reason, "told to stop"),
     }
 }

@@ -11,6 +11,8 @@ use ergon_wire::{PodPlan, PodReport, StopReason, paths};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+/// How long the agent of a shared pod may go without hearing the controller.
+const LISTENS_AFTER: Duration = Duration::from_secs(3);
 /// How long the last report may take. After that the termination messages have to do.
 const LAST_REPORT: Duration = Duration::from_secs(10);
 /// What the kubelet keeps of one termination message, and of all of a pod's together, in bytes.
@@ -70,7 +72,9 @@ async fn serve(plan: &PodPlan, stay: bool) -> Result<End, Box<dyn std::error::Er
             .inspect_err(|error| tracing::error!(%error, "there will be no reports"))
             .ok()
     });
-    let reporter = reporter.map(|reporter| tokio::spawn(reporter.run(newest, events)));
+    // Tasks that share a pod are ended one by one: the controller must get a word in.
+    let again = plan.pipeline.is_some().then_some(LISTENS_AFTER);
+    let reporter = reporter.map(|reporter| tokio::spawn(reporter.run(newest, events, again)));
     let end = carry_out(plan, Path::new(paths::RUN), &reports, outside).await?;
     drop(reports);
     if let Some(reporter) = reporter

@@ -106,14 +106,27 @@ impl Reporter {
 
     /// Delivers each state that comes, but only the newest where several came meanwhile. Returns once the last report
     /// was taken, or all were and there will be no more. An answer that asks for it stops the pod.
-    pub async fn run(self, mut reports: watch::Receiver<PodReport>, events: mpsc::UnboundedSender<Event>) {
+    /// With `again`, the newest state is sent again after so long, to hear what the controller wants meanwhile.
+    pub async fn run(
+        self,
+        mut reports: watch::Receiver<PodReport>,
+        events: mpsc::UnboundedSender<Event>,
+        again: Option<Duration>,
+    ) {
         // While the steps start there is time for the handshakes: the first report then takes one round trip.
         let mut connection = self
             .connect()
             .await
             .inspect_err(|error| tracing::info!(%error, "the controller is not there yet"))
             .ok();
-        while reports.changed().await.is_ok() {
+        loop {
+            let changed = match again {
+                Some(again) => timeout(again, reports.changed()).await,
+                None => Ok(reports.changed().await),
+            };
+            if matches!(changed, Ok(Err(_))) {
+                return;
+            }
             let mut pause = FIRST_PAUSE;
             loop {
                 let report = reports.borrow_and_update().clone();
@@ -122,6 +135,12 @@ impl Reporter {
                         tracing::debug!(sequence = report.sequence, ended = ended(&report), "reported");
                         if answer.stop {
                             let _ = events.send(Event::Stop { reason: StopReason::Cancelled, at: now() });
+                        }
+                        for task in answer.stop_tasks {
+                            let _ = events.send(Event::StopTask { task, at: now() });
+                        }
+                        if answer.halt {
+                            let _ = events.send(Event::Halt { at: now() });
                         }
                         if report.done {
                             return;

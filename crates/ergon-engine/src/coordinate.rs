@@ -33,6 +33,10 @@ pub enum Event {
     Ended { id: StepId, record: ExitRecord },
     /// The connection broke and no end was reported: whatever happened, it was no success.
     Lost { id: StepId, at: Millis },
+    /// End one of the tasks that share the pod, by its name. The others go on, as their pipeline run says.
+    StopTask { task: String, at: Millis },
+    /// Start no other task of those that share the pod. What runs goes on.
+    Halt { at: Millis },
     /// End what runs and start nothing more. The first one counts.
     Stop { reason: StopReason, at: Millis },
 }
@@ -150,7 +154,7 @@ impl PodState {
         let mut commands = Vec::new();
         let at = match &event {
             Event::Ended { record, .. } => Some(record.finished_at),
-            Event::Lost { at, .. } => Some(*at),
+            Event::Lost { at, .. } | Event::StopTask { at, .. } => Some(*at),
             _ => None,
         };
         let mut changed = match event {
@@ -158,6 +162,8 @@ impl PodState {
             Event::Started { id, at } => self.started(id, at, &mut commands),
             Event::Ended { id, record } => self.ended(id, record, &mut commands),
             Event::Lost { id, at } => self.lost(id, at, &mut commands),
+            Event::StopTask { task, at } => self.stop_task(&task, at, &mut commands),
+            Event::Halt { at } => self.halt(at, &mut commands),
             Event::Stop { reason, at } => self.stop(reason, at, &mut commands),
         };
         if let Some(at) = at.filter(|_| changed) {
@@ -216,20 +222,17 @@ impl PodState {
         for next in inside.advance(at) {
             match next {
                 Next::Start(place, plan) => {
-                    if let Some(task) = self.tasks.get_mut(place) {
+                    // One that is told already was given up meanwhile.
+                    if let Some(task) = self.tasks.get_mut(place).filter(|task| !task.told) {
                         task.plan = *plan;
                         task.held = false;
                         self.run_next(place, commands);
                     }
                 }
-                Next::Never(place) => {
-                    if let Some(task) = self.tasks.get_mut(place) {
-                        task.told = true;
-                        changed |= self.skip_waiting(place, at, commands);
-                        // It did not fail: whether it should have run is for the pipeline run to say.
-                        self.tasks[place].failed = false;
-                    }
+                Next::Never(place) if place < self.tasks.len() => {
+                    changed |= self.give_up(place, at, commands);
                 }
+                Next::Never(_) => {}
             }
         }
         changed
@@ -307,23 +310,58 @@ impl PodState {
         self.end(id, ExitRecord { started_at, ..record(exit, at) }, commands)
     }
 
+    fn stop_task(&mut self, name: &str, at: Millis, commands: &mut Vec<Command>) -> bool {
+        let Some(place) = self.tasks.iter().position(|task| task.is_shared && task.plan.name == name) else {
+            return false;
+        };
+        // Once is enough: what is told again finds that it has failed.
+        if self.tasks[place].failed || self.tasks[place].is_over() {
+            return false;
+        }
+        self.end_running(place, StopReason::Cancelled, commands);
+        self.skip_waiting(place, at, commands)
+    }
+
+    fn halt(&mut self, at: Millis, commands: &mut Vec<Command>) -> bool {
+        let mut changed = false;
+        for place in 0..self.tasks.len() {
+            if self.tasks[place].held && !self.tasks[place].told {
+                changed |= self.give_up(place, at, commands);
+            }
+        }
+        changed
+    }
+
+    /// Ends a task that was not started.
+    fn give_up(&mut self, place: usize, at: Millis, commands: &mut Vec<Command>) -> bool {
+        self.tasks[place].told = true;
+        let changed = self.skip_waiting(place, at, commands);
+        // It did not fail: whether it should have run is for the pipeline run to say.
+        self.tasks[place].failed = false;
+        changed
+    }
+
+    /// Tells the steps of a task that run to end. Its sidecars are ended after it.
+    fn end_running(&self, place: usize, reason: StopReason, commands: &mut Vec<Command>) {
+        let task = &self.tasks[place];
+        for (at_step, (step, plan)) in task.steps.iter().zip(&task.plan.steps).enumerate() {
+            if matches!(step.phase, Phase::Told | Phase::Running { .. }) {
+                let id = StepId { task: place, step: at_step };
+                commands.push(Command::Stop { id, reason, grace_ms: plan.grace_ms });
+            }
+        }
+    }
+
     fn stop(&mut self, reason: StopReason, at: Millis, commands: &mut Vec<Command>) -> bool {
         if std::mem::replace(&mut self.stopped, true) {
             return false;
         }
         let mut changed = false;
         for at_task in 0..self.tasks.len() {
-            let task = &self.tasks[at_task];
-            if task.is_over() {
+            if self.tasks[at_task].is_over() {
                 continue;
             }
-            // Its sidecars are ended after it.
-            for (at_step, (step, plan)) in task.steps.iter().zip(&task.plan.steps).enumerate() {
-                if matches!(step.phase, Phase::Told | Phase::Running { .. }) {
-                    let id = StepId { task: at_task, step: at_step };
-                    commands.push(Command::Stop { id, reason, grace_ms: plan.grace_ms });
-                }
-            }
+            self.end_running(at_task, reason, commands);
             changed |= self.skip_waiting(at_task, at, commands);
         }
         changed

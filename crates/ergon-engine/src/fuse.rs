@@ -15,11 +15,11 @@ mod why;
 
 pub use inside::{Inside, Next};
 pub use part::{Given, Part};
-pub use seen::{SHARED_LABEL, SharedPod, Sharing, belongs_to, made_with, pod_of};
+pub use seen::{SHARED_LABEL, SharedPod, Sharing, belongs_to, made_with, orders, pod_of};
 pub use why::Why;
 
 pub(crate) use groups::{grow, is_narrow, wanted};
-pub(crate) use merge::{Member, fit, merge};
+pub(crate) use merge::{Member, VOLUMES, fit, merge};
 pub(crate) use seen::{
     EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, own_part, shown, with_shown_names,
 };

@@ -61,4 +61,10 @@ pub struct ReportAnswer {
     /// The run was cancelled or timed out: end what runs.
     #[serde(default)]
     pub stop: bool,
+    /// In a pod that tasks share: those of them whose runs are over, and which are to end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_tasks: Vec<String>,
+    /// In such a pod: no other task is to start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub halt: bool,
 }

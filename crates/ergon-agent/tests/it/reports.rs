@@ -117,7 +117,9 @@ async fn answer(
     let report: PodReport = serde_json::from_slice(&body).unwrap();
     let answer = script.lock().unwrap().pop_front().unwrap_or(Answer::Take);
     seen.send(Post { connection, token, sequence: report.sequence }).unwrap();
-    let taken = |stop: bool| serde_json::to_vec(&ReportAnswer { sequence: report.sequence, stop }).unwrap();
+    let taken = |stop: bool| {
+        serde_json::to_vec(&ReportAnswer { sequence: report.sequence, stop, ..Default::default() }).unwrap()
+    };
     let (status, body) = match answer {
         Answer::Take => (200, taken(false)),
         Answer::Stop => (200, taken(true)),
@@ -147,7 +149,7 @@ impl Agent {
         let target = ReportTarget { url: format!("https://localhost:{port}/v1/report"), ca };
         let (reports, newest) = watch::channel(PodReport::default());
         let (told, events) = mpsc::unbounded_channel();
-        let reporting = tokio::spawn(Reporter::new(&target, &token).unwrap().run(newest, told));
+        let reporting = tokio::spawn(Reporter::new(&target, &token).unwrap().run(newest, told, None));
         Self { directory, reports, events, reporting }
     }
 

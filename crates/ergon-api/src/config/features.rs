@@ -217,11 +217,13 @@ pub enum Coschedule {
     IsolatePipelineRun,
     /// None has to.
     Disabled,
+    /// Tasks that follow each other share a pod. Only here, not in Tekton.
+    Pod,
 }
 
 impl Choice for Coschedule {
     const ALL: &'static [Self] =
-        &[Self::Workspaces, Self::PipelineRuns, Self::IsolatePipelineRun, Self::Disabled];
+        &[Self::Workspaces, Self::PipelineRuns, Self::IsolatePipelineRun, Self::Disabled, Self::Pod];
 
     fn word(self) -> &'static str {
         match self {
@@ -229,6 +231,7 @@ impl Choice for Coschedule {
             Self::PipelineRuns => "pipelineruns",
             Self::IsolatePipelineRun => "isolate-pipelinerun",
             Self::Disabled => "disabled",
+            Self::Pod => "pod",
         }
     }
 }

@@ -8,6 +8,8 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use ergon_api::TaskRun;
+use ergon_engine::fuse;
 use ergon_engine::pod::POD_LABEL;
 use ergon_wire::{PodReport, ReportAnswer};
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
@@ -131,7 +133,7 @@ async fn take(
         RunKind::PipelineRun => runs.pipeline_runs.get(&key.name).is_some_and(|run| run.is_done()),
     };
     if is_over {
-        return Ok((ReportAnswer { sequence, stop: !report.done }, "late"));
+        return Ok((ReportAnswer { sequence, stop: !report.done, ..Default::default() }, "late"));
     }
     let label = match shell.reports.keep(&identity.uid, report, body.len()) {
         Taken::New => {
@@ -142,7 +144,14 @@ async fn take(
         Taken::Full => return Err(Refused::Later("there is no room for more reports".to_owned())),
     };
     let sequence = shell.reports.get(&identity.uid).map_or(sequence, |known| known.sequence);
-    Ok((ReportAnswer { sequence, stop: false }, label))
+    let mut answer = ReportAnswer { sequence, ..Default::default() };
+    if key.kind == RunKind::PipelineRun {
+        let children = runs.pipeline_runs.get(&key.name).map(|run| runs.task_runs.owned_by(run.uid()));
+        let children = children.unwrap_or_default();
+        let children: Vec<&TaskRun> = children.iter().map(AsRef::as_ref).collect();
+        (answer.stop_tasks, answer.halt) = fuse::orders(key.group, &children, &identity.name);
+    }
+    Ok((answer, label))
 }
 
 /// The TaskRun that the pod runs, or the PipelineRun whose tasks share it.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use ergon_api::{Fuse, Group, PipelineRun, PipelineSpec, PipelineTask};
+use ergon_api::config::Coschedule;
+use ergon_api::{Config, Fuse, Group, PipelineRun, PipelineSpec, PipelineTask};
 
 use super::Why;
 use crate::graph::Graph;
@@ -13,12 +14,22 @@ const FUSE_ANNOTATION: &str = "ergon.dev/fuse";
 const WIDEST: usize = 4;
 
 /// Whether a task may share a pod, by what the user says: the task's own word, then the run's, then the pipeline's.
-pub(crate) fn wanted(group: Group, run: &PipelineRun, spec: &PipelineSpec, task: &PipelineTask) -> Fuse {
+pub(crate) fn wanted(
+    group: Group,
+    config: &Config,
+    run: &PipelineRun,
+    spec: &PipelineSpec,
+    task: &PipelineTask,
+) -> Fuse {
     let annotated = || {
         let word = run.metadata.annotations.as_ref()?.get(FUSE_ANNOTATION)?;
         serde_json::from_value(serde_json::Value::String(word.clone())).ok()
     };
-    let unsaid = if group == Group::Ergon { Fuse::Auto } else { Fuse::Never };
+    let unsaid = match group {
+        Group::Ergon => Fuse::Auto,
+        Group::Tekton if config.features.coschedule == Coschedule::Pod => Fuse::Pod,
+        Group::Tekton => Fuse::Never,
+    };
     task.fuse.or(run.spec.fuse).or_else(annotated).or(spec.fuse).unwrap_or(unsaid)
 }
 

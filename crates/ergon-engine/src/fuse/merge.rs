@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use ergon_api::Group;
 use ergon_wire::{PLAN_VERSION, PodPlan, StepPlan, TaskPlan};
-use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, Pod, PodSpec, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    Container, EmptyDirVolumeSource, Pod, PodSecurityContext, PodSpec, Volume, VolumeMount,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Serialize;
 
@@ -14,6 +16,8 @@ use crate::graph::Graph;
 use crate::labels;
 use crate::pod::{self, AGENT};
 
+/// What differs where some tasks have volumes that others would get the group of.
+pub(crate) const VOLUMES: &str = "kind of volumes";
 /// How many steps one pod may have: each is a container that the kubelet looks after.
 const MOST_STEPS: usize = 48;
 /// What the kubelet keeps of all of a pod's termination messages, in bytes.
@@ -31,15 +35,42 @@ pub(crate) struct Member {
     pub plan: PodPlan,
     /// By container as the task's own pod names it: variables whose values are not known yet.
     pub late_env: BTreeMap<String, Vec<String>>,
+    /// What the user wrote of the pod's security context.
+    pub wanted_security: Option<PodSecurityContext>,
+}
+
+impl Member {
+    /// Whether a volume of it may come with another owner, but for those claims.
+    fn has_foreign_volumes(&self, emptied: &[String]) -> bool {
+        let volumes = self.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        volumes.into_iter().any(|volume| is_foreign(volume, emptied))
+    }
+
+    /// The pod's security context as it is with such volumes, or without.
+    fn security(&self, group: Group, foreign: bool) -> Option<PodSecurityContext> {
+        let context = self.pod.spec.clone().and_then(|spec| spec.security_context);
+        pod::with_volumes(group, context, self.wanted_security.as_ref(), foreign)
+    }
+}
+
+fn is_foreign(volume: &Volume, emptied: &[String]) -> bool {
+    let claim = volume.persistent_volume_claim.as_ref();
+    claim.is_some_and(|claim| !emptied.contains(&claim.claim_name))
+        || volume.csi.is_some()
+        || volume.ephemeral.is_some()
 }
 
 /// Whether two tasks can be in one pod, by all that a pod has only once.
-pub(crate) fn fit(group: Group, first: &Member, other: &Member) -> Result<(), Why> {
+///
+/// The group of volumes is given to all of them, so that both need one or none: which of them do is known only when all
+/// tasks are, since claims may become folders. `strict`: as if none did.
+pub(crate) fn fit(group: Group, first: &Member, other: &Member, strict: bool) -> Result<(), Why> {
     let spec = |member: &Member| member.pod.spec.clone().unwrap_or_default();
     let (one, two) = (spec(first), spec(other));
     let same = [
         (same(&one.service_account_name, &two.service_account_name), "service account"),
-        (same(&one.security_context, &two.security_context), "pod security context"),
+        (same(&first.security(group, false), &other.security(group, false)), "pod security context"),
+        (!strict || first.has_foreign_volumes(&[]) == other.has_foreign_volumes(&[]), VOLUMES),
         (same(&one.init_containers, &two.init_containers), "init containers"),
         (same(&plain(one), &plain(two)), "pod template"),
         (common_labels(group, &first.pod) == common_labels(group, &other.pod), "labels"),
@@ -62,6 +93,10 @@ pub(crate) fn merge(
     limited: bool,
 ) -> Result<Pod, Why> {
     let Some(first) = members.first() else { return Err(Why::TooLarge("tasks")) };
+    let foreign = first.has_foreign_volumes(emptied);
+    if members.iter().any(|member| member.has_foreign_volumes(emptied) != foreign) {
+        return Err(Why::Differs(VOLUMES));
+    }
     let mut containers: Vec<Container> = Vec::new();
     let mut volumes: Vec<Volume> = Vec::new();
     let mut tasks = Vec::new();
@@ -153,6 +188,7 @@ pub(crate) fn merge(
     merged.spec = merged.spec.map(|spec| PodSpec {
         containers,
         volumes: (!volumes.is_empty()).then_some(volumes),
+        security_context: first.security(group, foreign),
         active_deadline_seconds: Some(deadline.clamp(1, i64::from(i32::MAX))),
         ..spec
     });
@@ -227,7 +263,13 @@ fn request_the_peak(containers: &mut [Container], chain: &[&str], of: &BTreeMap<
 
 /// What all of a pod's containers have in common, without what is merged.
 fn plain(spec: PodSpec) -> PodSpec {
-    PodSpec { containers: Vec::new(), volumes: None, active_deadline_seconds: None, ..spec }
+    PodSpec {
+        containers: Vec::new(),
+        volumes: None,
+        active_deadline_seconds: None,
+        security_context: None,
+        ..spec
+    }
 }
 
 /// The labels of a pod without those that name its task.

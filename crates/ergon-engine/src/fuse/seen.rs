@@ -5,10 +5,10 @@ use ergon_wire::{PodReport, StepReport};
 use k8s_openapi::api::core::v1::Pod;
 use kube_core::ResourceExt as _;
 
-use crate::name;
 use crate::pod::{AGENT, Platform};
 use crate::task::PodSeen;
 use crate::task::paths::step_container;
+use crate::{labels, name};
 
 /// The label on pods that tasks share.
 pub const SHARED_LABEL: &str = "ergon.dev/shared";
@@ -148,6 +148,14 @@ pub(crate) fn with_shown_names(group: ergon_api::Group, run: &TaskRun, steps: &m
     for step in steps {
         step.container = shown(&task, &step.container);
     }
+}
+
+/// What the agent of a shared pod is to do, as its pipeline run's task runs say: the tasks that are to end, and whether no
+/// other is to start.
+pub fn orders(group: ergon_api::Group, children: &[&TaskRun], pod: &str) -> (Vec<String>, bool) {
+    let failed = |run: &TaskRun| run.is_failed() && !labels::failure_is_ignored(run);
+    let over = children.iter().filter(|run| run.is_failed() && pod_of(run) == Some(pod));
+    (over.map(|run| task_of(group, run)).collect(), children.iter().any(|run| failed(run)))
 }
 
 /// Whether the pod is this run's: its own, or one that it shares.

@@ -51,7 +51,13 @@ impl Place {
                     ..Default::default()
                 });
             }
-            (Coschedule::Workspaces | Coschedule::PipelineRuns | Coschedule::IsolatePipelineRun, _) => {
+            (
+                Coschedule::Workspaces
+                | Coschedule::PipelineRuns
+                | Coschedule::IsolatePipelineRun
+                | Coschedule::Pod,
+                _,
+            ) => {
                 for volume in workspaces.iter().filter(|volume| volume.persistent_volume_claim.is_some()) {
                     let label = format!("ergon.dev/claim-{}", volume.name);
                     place.near(&label, "shared");

@@ -35,6 +35,18 @@ pub(super) fn pod(
     })
 }
 
+/// The same for other volumes: the group that volumes get only where they need one. `wanted`: what the user wrote.
+pub(crate) fn with_volumes(
+    group: Group,
+    context: Option<PodSecurityContext>,
+    wanted: Option<&PodSecurityContext>,
+    foreign_volumes: bool,
+) -> Option<PodSecurityContext> {
+    let anew = pod(group, wanted, foreign_volumes)?;
+    let PodSecurityContext { fs_group, fs_group_change_policy, .. } = anew;
+    Some(PodSecurityContext { fs_group, fs_group_change_policy, ..context? })
+}
+
 /// A step's or a sidecar's context.
 pub(super) fn container(group: Group, wanted: Option<&SecurityContext>) -> Option<SecurityContext> {
     if group == Group::Tekton {

@@ -42,7 +42,7 @@ pub(super) fn delete(observed: &Observed<'_>) -> Vec<Action> {
         wish.is_some_and(|wish| wish == "true")
     };
     let wanted = match observed.config.features.coschedule {
-        Coschedule::Workspaces => asked(),
+        Coschedule::Workspaces | Coschedule::Pod => asked(),
         Coschedule::PipelineRuns | Coschedule::IsolatePipelineRun => true,
         Coschedule::Disabled => false,
     };

@@ -13,6 +13,7 @@ apiVersion: ergon.dev/v1
 kind: PipelineRun
 metadata: {name: work}
 spec:
+  fuse: FUSE
   pipelineSpec:
     tasks:
     - name: first
@@ -29,6 +30,15 @@ spec:
         params: [{name: first}]
         steps: [{name: work, image: localhost/busybox:1, script: 'echo first: $(params.first)'}]
 ";
+
+/// Whether the tasks share a pod, and the container of the first one's step.
+struct Pods {
+    fuse: &'static str,
+    first_step: &'static str,
+}
+
+const OWN: Pods = Pods { fuse: "never", first_step: "step-work" };
+const SHARED: Pods = Pods { fuse: "auto", first_step: "step-first-work" };
 
 #[tokio::test]
 async fn a_task_run() -> Result<()> {
@@ -65,11 +75,20 @@ spec:
 
 #[tokio::test]
 async fn a_pipeline_run_at_once() -> Result<()> {
-    in_space("cancel-now", async |space| {
-        let run = cancelled(space, 300, "Cancelled").await?;
+    at_once("cancel-now", &OWN).await
+}
+
+#[tokio::test]
+async fn a_pipeline_run_at_once_whose_tasks_share_a_pod() -> Result<()> {
+    at_once("cancel-shared-now", &SHARED).await
+}
+
+async fn at_once(name: &str, pods: &Pods) -> Result<()> {
+    in_space(name, async |space| {
+        let run = cancelled(space, pods, 300, "Cancelled").await?;
         assert_eq!(run.reason(), "Cancelled", "{}", run.message());
         assert_eq!(reasons(space, &run).await?, [("work-first".to_owned(), "TaskRunCancelled".to_owned())]);
-        assert!(space.log("work-first-pod", "step-work").await?.starts_with("begun\n"));
+        assert!(space.log("work-first-pod", pods.first_step).await?.starts_with("begun\n"));
         Ok(())
     })
     .await
@@ -77,8 +96,17 @@ async fn a_pipeline_run_at_once() -> Result<()> {
 
 #[tokio::test]
 async fn a_pipeline_run_with_its_final_tasks() -> Result<()> {
-    in_space("cancel-finally", async |space| {
-        let run = cancelled(space, 300, "CancelledRunFinally").await?;
+    with_final_tasks("cancel-finally", &OWN).await
+}
+
+#[tokio::test]
+async fn a_pipeline_run_with_its_final_tasks_whose_others_share_a_pod() -> Result<()> {
+    with_final_tasks("cancel-shared-finally", &SHARED).await
+}
+
+async fn with_final_tasks(name: &str, pods: &Pods) -> Result<()> {
+    in_space(name, async |space| {
+        let run = cancelled(space, pods, 300, "CancelledRunFinally").await?;
         assert_eq!(run.reason(), "Cancelled", "{}", run.message());
         let expected = [("work-first", "TaskRunCancelled"), ("work-last", "Succeeded")];
         assert_eq!(reasons(space, &run).await?, expected.map(|(name, reason)| (name.into(), reason.into())));
@@ -92,7 +120,7 @@ async fn a_pipeline_run_with_its_final_tasks() -> Result<()> {
 #[tokio::test]
 async fn a_pipeline_run_once_its_tasks_have_ended() -> Result<()> {
     in_space("stop-finally", async |space| {
-        let run = cancelled(space, 5, "StoppedRunFinally").await?;
+        let run = cancelled(space, &OWN, 5, "StoppedRunFinally").await?;
         assert_eq!(run.reason(), "Cancelled", "{}", run.message());
         let expected = [("work-first", "Succeeded"), ("work-last", "Succeeded")];
         assert_eq!(reasons(space, &run).await?, expected.map(|(name, reason)| (name.into(), reason.into())));
@@ -104,12 +132,14 @@ async fn a_pipeline_run_once_its_tasks_have_ended() -> Result<()> {
 }
 
 /// The run, cancelled in this way while its first task runs, once it has ended and nothing of it runs.
-async fn cancelled(space: &Space, seconds: u32, how: &str) -> Result<PipelineRun> {
-    let run: PipelineRun = space.start(&PIPELINE_RUN.replace("SECONDS", &seconds.to_string())).await?;
+async fn cancelled(space: &Space, pods: &Pods, seconds: u32, how: &str) -> Result<PipelineRun> {
+    let run: PipelineRun = space
+        .start(&PIPELINE_RUN.replace("SECONDS", &seconds.to_string()).replace("FUSE", pods.fuse))
+        .await?;
     space
         .run_when(&run, "running", |run| run.status.iter().any(|status| !status.child_references.is_empty()))
         .await?;
-    space.wrote("work-first-pod", "step-work", "begun").await?;
+    space.wrote("work-first-pod", pods.first_step, "begun").await?;
     set_status(space, &run, how).await?;
     let run = space.ended(&run).await?;
     space.quiet().await?;

@@ -120,7 +120,7 @@ spec:
 ",
             )
             .await?;
-        space.wrote("patient-first-pod", "step-work", "begun").await?;
+        space.wrote("patient-first-pod", "step-first-work", "begun").await?;
         let pods: Api<Pod> = Api::namespaced(space.client(), SYSTEM);
         let of_controller = ListParams::default().labels("app.kubernetes.io/component=controller");
         let old = pods.list(&of_controller).await?.items;

@@ -16,6 +16,7 @@ mod refused;
 mod results;
 mod retries;
 mod security;
+mod shared;
 mod sidecars;
 mod steps;
 mod versions;

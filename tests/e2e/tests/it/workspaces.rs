@@ -82,6 +82,7 @@ apiVersion: ergon.dev/v1
 kind: PipelineRun
 metadata: {name: shared}
 spec:
+  fuse: never
   workspaces:
   - name: shared
     volumeClaimTemplate:

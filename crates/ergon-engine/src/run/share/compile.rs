@@ -64,6 +64,21 @@ pub(in crate::run) fn shared(
     first: usize,
     refused: &mut Vec<(String, Why)>,
 ) -> Result<Shared, Stop> {
+    match attempt(context, first, false, refused) {
+        Err(Stop::Why(Why::Differs(fuse::VOLUMES))) => {
+            refused.clear();
+            attempt(context, first, true, refused)
+        }
+        done => done,
+    }
+}
+
+fn attempt(
+    context: &Context<'_>,
+    first: usize,
+    strict: bool,
+    refused: &mut Vec<(String, Why)>,
+) -> Result<Shared, Stop> {
     let Context { observed, prepared, states, .. } = context;
     let plan = &prepared.plan;
     if !plan.order().iter().any(|place| plan.parents(*place).contains(&first)) {
@@ -72,7 +87,9 @@ pub(in crate::run) fn shared(
     let first = states.at(first).task;
     let graph =
         &Graph::build(&prepared.spec.tasks).map_err(|error| Why::CannotBeChecked(error.to_string()))?;
-    let wish = |task: &PipelineTask| fuse::wanted(observed.group, observed.run, &prepared.spec, task);
+    let wish = |task: &PipelineTask| {
+        fuse::wanted(observed.group, observed.config, observed.run, &prepared.spec, task)
+    };
     if wish(first) == Fuse::Never {
         return Err(Why::NotWanted.into());
     }
@@ -97,7 +114,7 @@ pub(in crate::run) fn shared(
         }
         match member::build(context, task) {
             Ok((member, _)) => {
-                fuse::fit(observed.group, &members[0], &member)?;
+                fuse::fit(observed.group, &members[0], &member, strict)?;
                 members.push(member);
                 Ok(())
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::{Config, ParamType, ParamValue, PipelineTask, TaskResult, TaskRun, TaskSpec};
+use ergon_api::{Config, ParamType, ParamValue, PipelineTask, PodTemplate, TaskResult, TaskRun, TaskSpec};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
@@ -60,7 +60,12 @@ pub(super) fn build(context: &Context<'_>, task: &PipelineTask) -> Result<(Membe
     }
     let plan = shell_of(plan);
     debug_assert_eq!(plan.tasks.iter().map(|task| task.steps.len()).sum::<usize>(), spec.steps.len());
-    Ok((Member { task: task.name.clone(), pod, plan, late_env }, *run))
+    let template = PodTemplate::merged(
+        run.spec.pod_template.as_ref(),
+        context.observed.config.defaults.pod_template.as_ref(),
+    );
+    let wanted_security = template.and_then(|template| template.security_context);
+    Ok((Member { task: task.name.clone(), pod, plan, late_env, wanted_security }, *run))
 }
 
 /// What can be told without building anything.

@@ -1,0 +1,147 @@
+//! Tasks that share a pod: the same outcome as ever, and each can end on its own.
+
+use anyhow::{Context as _, Result};
+use e2e::{Ran as _, in_space};
+use ergon_api::{PipelineRun, TaskRun};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, ListParams};
+
+const CHAIN: &str = r#"
+apiVersion: ergon.dev/v1
+kind: PipelineRun
+metadata: {name: chain}
+spec:
+  pipelineSpec:
+    results: [{name: all, value: $(tasks.third.results.word)}]
+    tasks:
+    - name: first
+      taskSpec:
+        results: [{name: word}]
+        steps: [{name: work, image: localhost/busybox:1, script: printf one > $(results.word.path)}]
+    - name: second
+      params: [{name: word, value: $(tasks.first.results.word)}]
+      taskSpec:
+        params: [{name: word}]
+        results: [{name: word}]
+        steps:
+        - name: look
+          image: localhost/busybox:1
+          script: test -z "$(ls $(workspaces.none.path) 2>/dev/null)" && test ! -e /workspace/left && touch /workspace/left
+        - name: work
+          image: localhost/busybox:1
+          env: [{name: WORD, value: "<$(params.word)>"}]
+          script: printf '%s two' "$WORD" > $(results.word.path)
+    - name: skipped
+      when: [{input: $(tasks.first.results.word), operator: notin, values: [one]}]
+      taskSpec:
+        steps: [{name: work, image: localhost/busybox:1, script: exit 1}]
+    - name: third
+      params: [{name: word, value: $(tasks.second.results.word)}]
+      taskSpec:
+        params: [{name: word}]
+        results: [{name: word}]
+        steps: [{name: work, image: localhost/busybox:1, script: "test ! -e /workspace/left; printf '%s three' '$(params.word)' | tee $(results.word.path)"}]
+"#;
+
+#[tokio::test]
+async fn results_travel_in_one_pod() -> Result<()> {
+    in_space("shared-pod", async |space| {
+        let run: PipelineRun = space.run(&CHAIN.replace("$(workspaces.none.path)", "/none")).await?;
+        assert_eq!(run.reason(), "Completed", "{}", run.message());
+        let status = run.status.as_ref().context("no status")?;
+        assert_eq!(status.results[0].value, "<one> two three".into());
+        assert_eq!(status.skipped_tasks.len(), 1);
+        let pods = space.api::<Pod>().list(&ListParams::default()).await?.items;
+        let names: Vec<String> = pods.iter().map(|pod| pod.name_any()).collect();
+        assert_eq!(names, ["chain-first-pod"]);
+        let children = space.children(&run).await?;
+        let pods: Vec<_> = children
+            .iter()
+            .map(|child| child.status.as_ref().and_then(|status| status.pod_name.clone()))
+            .collect();
+        assert_eq!(pods, vec![Some("chain-first-pod".to_owned()); 3]);
+        assert_eq!(space.log("chain-first-pod", "step-third-work").await?, "<one> two three");
+        space.quiet().await
+    })
+    .await
+}
+
+/// A task that takes too long is ended in the pod, and what waits for it does not start.
+#[tokio::test]
+async fn one_task_times_out() -> Result<()> {
+    in_space("shared-timeout", async |space| {
+        let run: PipelineRun = space
+            .run(
+                r"
+apiVersion: ergon.dev/v1
+kind: PipelineRun
+metadata: {name: late}
+spec:
+  pipelineSpec:
+    tasks:
+    - name: first
+      taskSpec:
+        steps: [{name: work, image: localhost/busybox:1, script: 'true'}]
+    - name: second
+      runAfter: [first]
+      timeout: 3s
+      taskSpec:
+        steps: [{name: work, image: localhost/busybox:1, script: sleep 300}]
+    - name: third
+      runAfter: [second]
+      taskSpec:
+        steps: [{name: work, image: localhost/busybox:1, script: echo reached}]
+",
+            )
+            .await?;
+        assert_eq!(run.reason(), "Failed", "{}", run.message());
+        let reasons: Vec<(String, String)> = space
+            .children(&run)
+            .await?
+            .iter()
+            .map(|child| (child.name().to_owned(), child.reason().to_owned()))
+            .collect();
+        let expected = [("late-first", "Succeeded"), ("late-second", "TaskRunTimeout")];
+        assert_eq!(reasons, expected.map(|(name, reason)| (name.to_owned(), reason.to_owned())));
+        space.quiet().await?;
+        assert!(!space.log("late-first-pod", "step-third-work").await?.contains("reached"));
+        Ok(())
+    })
+    .await
+}
+
+/// The pod goes away in the middle: what had ended stays, what ran did not succeed.
+#[tokio::test]
+async fn a_deleted_pod() -> Result<()> {
+    in_space("shared-deleted", async |space| {
+        let run: PipelineRun = space
+            .start(
+                r"
+apiVersion: ergon.dev/v1
+kind: PipelineRun
+metadata: {name: victim}
+spec:
+  pipelineSpec:
+    tasks:
+    - name: first
+      taskSpec:
+        steps: [{name: work, image: localhost/busybox:1, script: 'true'}]
+    - name: second
+      runAfter: [first]
+      taskSpec:
+        steps: [{name: work, image: localhost/busybox:1, script: echo begun; sleep 300}]
+",
+            )
+            .await?;
+        space.wrote("victim-first-pod", "step-second-work", "begun").await?;
+        space.api::<Pod>().delete("victim-first-pod", &DeleteParams::default()).await?;
+        let run = space.ended(&run).await?;
+        assert_eq!(run.reason(), "Failed", "{}", run.message());
+        let children: Vec<TaskRun> = space.children(&run).await?;
+        let reasons: Vec<&str> = children.iter().map(|child| child.reason()).collect();
+        assert_eq!(reasons, ["Succeeded", "PodDeleted"]);
+        Ok(())
+    })
+    .await
+}
