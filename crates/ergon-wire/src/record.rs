@@ -81,6 +81,13 @@ pub struct ExitRecord {
     pub results_error: Option<String>,
 }
 
+impl ExitRecord {
+    /// Whether the command was started, or should have been: not where the step only waited until the end.
+    pub fn was_started(&self) -> bool {
+        self.started_at.is_some() || !matches!(self.exit, Exit::Skipped | Exit::Interrupted { .. })
+    }
+}
+
 /// One result file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepResult {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, ExitRecord, Millis};
+use crate::{ExitRecord, Millis};
 
 /// What the agent posts whenever something changed. Which pod it speaks for follows from its token alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ impl StepReport {
         match &self.state {
             StepState::Waiting => false,
             StepState::Running { .. } => true,
-            StepState::Ended { record } => !matches!(record.exit, Exit::Skipped),
+            StepState::Ended { record } => record.was_started(),
         }
     }
 }

@@ -207,7 +207,7 @@ async fn a_pipeline_run_starts_its_tasks_and_they_are_worked_on_at_once() {
     let key = Key::pipeline_run(Group::Ergon, Name::new("ns", "pr"));
     shell.reconcile(&key).await;
     let posts = |fake: &Fake| fake.writes().iter().filter(|write| write.starts_with("POST")).count();
-    assert_eq!(posts(&fake), 2, "`c` waits for `a`");
+    assert_eq!(posts(&fake), 3, "two runs, and the pod that `a` and `c` share");
     let mut woken: Vec<String> =
         std::iter::from_fn(|| shell.queue.try_next()).map(|key| key.name.name).collect();
     woken.sort_unstable();

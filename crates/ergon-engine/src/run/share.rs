@@ -6,7 +6,7 @@ mod member;
 use std::collections::BTreeMap;
 
 use ergon_api::TaskRun;
-use ergon_wire::{Exit, StepReport, TerminationMessage};
+use ergon_wire::{StepReport, TerminationMessage};
 
 use super::Observed;
 use crate::action::Action;
@@ -42,7 +42,7 @@ impl<'a> Place<'a> {
         containers.filter(|container| self.task_of(&container.name) == Some(task)).any(|container| {
             let message =
                 container.state.as_ref().and_then(|state| state.terminated.as_ref()?.message.as_deref());
-            message.and_then(TerminationMessage::decode).is_some_and(|left| left.record.exit != Exit::Skipped)
+            message.and_then(TerminationMessage::decode).is_some_and(|left| left.record.was_started())
         })
     }
 

@@ -1,10 +1,10 @@
 //! Tasks that share a pod: the same outcome as ever, and each can end on its own.
 
 use anyhow::{Context as _, Result};
-use e2e::{Ran as _, in_space};
+use e2e::{Ran, in_space};
 use ergon_api::{PipelineRun, TaskRun};
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
 
 const CHAIN: &str = r#"
@@ -53,7 +53,7 @@ async fn results_travel_in_one_pod() -> Result<()> {
         assert_eq!(status.results[0].value, "<one> two three".into());
         assert_eq!(status.skipped_tasks.len(), 1);
         let pods = space.api::<Pod>().list(&ListParams::default()).await?.items;
-        let names: Vec<String> = pods.iter().map(|pod| pod.name_any()).collect();
+        let names: Vec<String> = pods.iter().map(ResourceExt::name_any).collect();
         assert_eq!(names, ["chain-first-pod"]);
         let children = space.children(&run).await?;
         let pods: Vec<_> = children
@@ -139,7 +139,7 @@ spec:
         let run = space.ended(&run).await?;
         assert_eq!(run.reason(), "Failed", "{}", run.message());
         let children: Vec<TaskRun> = space.children(&run).await?;
-        let reasons: Vec<&str> = children.iter().map(|child| child.reason()).collect();
+        let reasons: Vec<&str> = children.iter().map(Ran::reason).collect();
         assert_eq!(reasons, ["Succeeded", "PodDeleted"]);
         Ok(())
     })
