@@ -1,100 +1,176 @@
 //! What is measured.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// Steps and plain pods use it: it is on the node already.
-const IMAGE: &str = "localhost/busybox:1";
+use crate::shapes::{self, Fuse};
 
-/// One shape of a run.
+/// One shape of runs.
 pub struct Case {
     /// Its name.
     pub name: &'static str,
-    /// Makes the run of this name.
-    pub object: fn(&str) -> Value,
-    /// How many plain pods are started at once for comparison.
-    pub side_by_side: usize,
-    /// How many times longer than the plain pods the run may take.
-    pub budget: Option<f64>,
-    /// How many pods follow one another: a long case is measured fewer times.
-    pub in_a_row: usize,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// How it is measured.
+    pub kind: Kind,
 }
 
-impl Case {
-    /// How many times to measure it, when short cases are measured `runs` times.
-    pub fn repetitions(&self, runs: usize) -> usize {
-        if self.in_a_row > 1 { runs.div_ceil(3) } else { runs }
+/// How a case is measured.
+pub enum Kind {
+    /// How long it takes, against plain pods on the same node.
+    Latency(Latency),
+    /// How much of it there is in a second, on nodes that run nothing.
+    Scale(Scale),
+}
+
+/// Runs that are compared with plain pods.
+pub struct Latency {
+    /// Makes the objects of this name; all are runs, and are created at once.
+    pub runs: fn(&str) -> Vec<Value>,
+    /// How many plain pods are started at once for comparison.
+    pub side_by_side: usize,
+    /// How many times longer than the plain pods the runs may take.
+    pub budget: Option<f64>,
+    /// A long case is measured a third as often.
+    pub is_long: bool,
+}
+
+impl Latency {
+    /// How many times to measure it, when short cases are measured `times` times.
+    pub fn repetitions(&self, times: usize) -> usize {
+        if self.is_long { times.div_ceil(3) } else { times }
     }
+}
+
+/// Many tasks on fake nodes, which are done as soon as they are there: what is left is what the controller and the
+/// cluster cost.
+pub struct Scale {
+    /// Makes the run of this name.
+    pub run: fn(&str) -> Value,
+    /// How many runs there are, created side by side.
+    pub runs: usize,
+    /// How many TaskRuns each comes to.
+    pub tasks: usize,
+    /// How many tasks in a second there should be at least.
+    pub rate: Option<f64>,
+    /// How large the controller may become, in MiB.
+    pub memory: Option<f64>,
 }
 
 /// All cases, the shortest first.
 pub const CASES: &[Case] = &[
-    Case {
-        name: "one-step",
-        object: |name| task_run(name, 1),
-        side_by_side: 1,
-        budget: Some(2.5),
-        in_a_row: 1,
-    },
-    Case { name: "five-steps", object: |name| task_run(name, 5), side_by_side: 1, budget: None, in_a_row: 1 },
-    Case {
-        name: "one-task",
-        object: |name| pipeline_run(name, 1, false),
-        side_by_side: 1,
-        budget: None,
-        in_a_row: 1,
-    },
-    Case {
-        name: "ten-parallel",
-        object: |name| pipeline_run(name, 10, false),
-        side_by_side: 10,
-        budget: None,
-        in_a_row: 1,
-    },
-    Case {
-        name: "ten-in-a-row",
-        object: |name| pipeline_run(name, 10, true),
-        side_by_side: 1,
-        budget: None,
-        in_a_row: 10,
-    },
+    latency("one-step", "a TaskRun with one step", |name| vec![shapes::task_run(name, 1)]).budget(2.0),
+    latency("five-steps", "a TaskRun with five steps", |name| vec![shapes::task_run(name, 5)]),
+    latency("one-task", "a PipelineRun with one task", |name| vec![shapes::parallel(name, 1)]),
+    latency("ten-parallel", "a PipelineRun with ten tasks side by side, against ten pods at once", |name| {
+        vec![shapes::parallel(name, 10)]
+    })
+    .against(10)
+    .budget(1.5),
+    latency("burst-of-30", "30 TaskRuns created at once, against 30 pods at once", |name| {
+        (0..30).map(|number| shapes::task_run(&format!("{name}-{number}"), 1)).collect()
+    })
+    .against(30)
+    .long(),
+    latency("ten-in-a-row", "ten tasks in a row, in as few pods as they get", |name| {
+        vec![shapes::chain(name, 10, Fuse::Auto)]
+    })
+    .budget(8.0)
+    .long(),
+    latency("ten-in-a-row-unfused", "ten tasks in a row, each in a pod of its own", |name| {
+        vec![shapes::chain(name, 10, Fuse::Never)]
+    })
+    .budget(20.0)
+    .long(),
+    latency("ten-with-results", "ten tasks in a row, each with the result of the one before", |name| {
+        vec![shapes::with_results(name, 10)]
+    })
+    .long(),
+    latency("ten-with-pvc", "ten tasks in a row on one volume, claimed for the run", |name| {
+        vec![shapes::with_volume(name, 10)]
+    })
+    .budget(9.0)
+    .long(),
+    latency("ci", "clone; lint and unit tests side by side; build; publish; finally a notice", |name| {
+        vec![shapes::ci(name)]
+    })
+    .budget(6.0)
+    .long(),
+    scale("fake-100x3", "100 runs of three tasks in a row, a pod for each", 100, 3, |name| {
+        shapes::on_fake_nodes(shapes::chain(name, 3, Fuse::Never))
+    })
+    .rate(60.0)
+    .memory(40.0),
+    scale(
+        "fake-100x3-fused",
+        "100 runs of three tasks in a row, in as few pods as they get",
+        100,
+        3,
+        |name| shapes::on_fake_nodes(shapes::chain(name, 3, Fuse::Auto)),
+    ),
+    scale("fake-1000x3", "1,000 runs of three tasks in a row, a pod for each", 1000, 3, |name| {
+        shapes::on_fake_nodes(shapes::chain(name, 3, Fuse::Never))
+    })
+    .rate(60.0),
+    scale("fake-pipeline-500", "one run of 500 tasks: ten rows of fifty, a pod for each", 1, 500, |name| {
+        shapes::on_fake_nodes(shapes::rows(name, 10, 50))
+    }),
+    scale("fake-matrix-256", "one run with a matrix of 16 times 16", 1, 256, |name| {
+        shapes::on_fake_nodes(shapes::matrix(name, 16))
+    }),
 ];
 
-/// A pod that runs for a second: a plain one, or a bare one, which does without the one volume that every pod gets
-/// unless it says otherwise, its service account's token.
-pub fn pod(name: &str, bare: bool) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"bench": "raw"}},
-        "spec": {
-            "restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": !bare,
-            "containers": [{
-                "name": "only", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "1"],
-            }],
-        },
-    })
+const fn latency(name: &'static str, about: &'static str, runs: fn(&str) -> Vec<Value>) -> Case {
+    Case { name, about, kind: Kind::Latency(Latency { runs, side_by_side: 1, budget: None, is_long: false }) }
 }
 
-fn steps(count: usize) -> Value {
-    let step = |number: usize| json!({"name": format!("step-{number}"), "image": IMAGE, "command": ["true"]});
-    json!({"steps": (0..count).map(step).collect::<Vec<_>>()})
+const fn scale(
+    name: &'static str,
+    about: &'static str,
+    runs: usize,
+    tasks: usize,
+    run: fn(&str) -> Value,
+) -> Case {
+    Case { name, about, kind: Kind::Scale(Scale { run, runs, tasks, rate: None, memory: None }) }
 }
 
-fn task_run(name: &str, count: usize) -> Value {
-    json!({
-        "apiVersion": "ergon.dev/v1", "kind": "TaskRun", "metadata": {"name": name},
-        "spec": {"taskSpec": steps(count)},
-    })
-}
-
-fn pipeline_run(name: &str, count: usize, in_a_row: bool) -> Value {
-    let task = |number: usize| {
-        let mut task = json!({"name": format!("task-{number}"), "taskSpec": steps(1)});
-        if in_a_row && number > 0 {
-            task["runAfter"] = json!([format!("task-{}", number - 1)]);
+impl Case {
+    const fn against(mut self, pods: usize) -> Self {
+        if let Kind::Latency(latency) = &mut self.kind {
+            latency.side_by_side = pods;
         }
-        task
-    };
-    json!({
-        "apiVersion": "ergon.dev/v1", "kind": "PipelineRun", "metadata": {"name": name},
-        "spec": {"pipelineSpec": {"tasks": (0..count).map(task).collect::<Vec<_>>()}},
-    })
+        self
+    }
+
+    const fn budget(mut self, ratio: f64) -> Self {
+        if let Kind::Latency(latency) = &mut self.kind {
+            latency.budget = Some(ratio);
+        }
+        self
+    }
+
+    const fn long(mut self) -> Self {
+        if let Kind::Latency(latency) = &mut self.kind {
+            latency.is_long = true;
+        }
+        self
+    }
+
+    const fn rate(mut self, tasks: f64) -> Self {
+        if let Kind::Scale(scale) = &mut self.kind {
+            scale.rate = Some(tasks);
+        }
+        self
+    }
+
+    const fn memory(mut self, mebibytes: f64) -> Self {
+        if let Kind::Scale(scale) = &mut self.kind {
+            scale.memory = Some(mebibytes);
+        }
+        self
+    }
+
+    /// Whether it needs nodes that run nothing.
+    pub fn is_on_fake_nodes(&self) -> bool {
+        matches!(self.kind, Kind::Scale(_))
+    }
 }

@@ -1,133 +1,224 @@
-//! How much longer a run takes than the plain pods that it comes down to.
+//! How much longer runs take than the plain pods that they come down to, and how many of them there are in a second.
 //!
-//! For each case one plain pod (or as many at once as the case has tasks side by side), as many without any volume, and
-//! one run, in turn, so that all see the same machine: a pod from its creation to its first container running, a run from its creation to its
-//! success, each as a watch sees it. One line of JSON a case on standard output, a table on standard error.
+//! For each case of the first sort one plain pod (or as many at once as the case has tasks side by side), as many without
+//! any volume, and the runs, in turn, so that all see the same machine: a pod from its creation to its first container
+//! running, a run from its creation to its success, each as a watch sees it. Cases of the second sort are on fake nodes,
+//! which cost nothing. One line of JSON a case on standard output, a table on standard error, and a line in a file that
+//! the next time is compared with.
 
 mod cases;
+mod controller;
+mod fake_nodes;
 mod measure;
-mod memory;
+mod scale;
+mod shapes;
+mod table;
+mod trend;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use e2e::{Space, in_space};
-use serde_json::json;
+use e2e::{Cluster, Space, in_space};
+use regex::Regex;
+use serde_json::{Value, json};
 
-use cases::{CASES, Case};
+use cases::{CASES, Case, Kind, Latency};
+use controller::Controller;
+use fake_nodes::FakeNodes;
 use measure::Times;
+use trend::{Entry, Figures, Last};
 
 /// Measures runs against plain pods on the cluster that the tests use.
 #[derive(Debug, Parser)]
-#[command(name = "bench")]
+#[command(
+    name = "bench",
+    after_help = "Examples:\n  bench --list\n  bench --only 'one-step|ten' --runs 20\n  \
+        bench --only ^fake-            # the cases on fake nodes\n  \
+        bench --check --trend /dev/null  # compare with nothing, and keep nothing"
+)]
 struct Arguments {
-    /// How many times to measure each case; the long ones a third of it.
-    #[arg(long, default_value_t = 10)]
-    runs: usize,
-    /// Only these cases.
-    #[arg(long = "case")]
-    cases: Vec<String>,
+    /// How many times to measure each case; the long ones a third of it, those on fake nodes once.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Only cases whose name this regular expression matches.
+    #[arg(long, value_name = "REGEX")]
+    only: Option<Regex>,
+    /// List the cases, and measure nothing.
+    #[arg(long)]
+    list: bool,
     /// End with exit code 1 when a case is over its budget.
     #[arg(long)]
     check: bool,
+    /// The file with the figures of earlier times, to which these are added [default: target/bench/trend.jsonl].
+    #[arg(long, value_name = "FILE")]
+    trend: Option<PathBuf>,
 }
 
 /// What was measured of one case.
 struct Row {
     case: &'static Case,
-    raw: Times,
-    /// Pods without any volume: the kubelet looks at volumes again 300 ms after it first did, so that any volume costs
-    /// a pod that time, and a run cannot do without.
-    bare: Times,
-    run: Times,
+    measured: Measured,
+}
+
+enum Measured {
+    Latency {
+        raw: Times,
+        /// Pods without any volume: the kubelet looks at volumes again 300 ms after it first did, so that any volume
+        /// costs a pod that time, and a run cannot do without.
+        bare: Times,
+        run: Times,
+    },
+    Scale(scale::Measured),
 }
 
 impl Row {
-    fn ratio(&self) -> f64 {
-        self.run.median() / self.raw.median()
+    /// What is over its budget, in words.
+    fn over(&self) -> Vec<String> {
+        let mut over = Vec::new();
+        match (&self.case.kind, &self.measured) {
+            (Kind::Latency(case), Measured::Latency { raw, run, .. }) => {
+                let ratio = run.median() / raw.median();
+                if let Some(budget) = case.budget.filter(|budget| ratio > *budget) {
+                    over.push(format!("ratio {ratio:.2}, at most {budget}"));
+                }
+            }
+            (Kind::Scale(case), Measured::Scale(measured)) => {
+                if let Some(rate) = case.rate.filter(|rate| measured.rate() < *rate) {
+                    over.push(format!("{:.1} tasks/s, at least {rate}", measured.rate()));
+                }
+                if let Some(memory) = case.memory.filter(|memory| measured.peak() > *memory) {
+                    over.push(format!("{:.1} MiB, at most {memory}", measured.peak()));
+                }
+            }
+            _ => {}
+        }
+        over
     }
 
-    fn is_over_budget(&self) -> bool {
-        self.case.budget.is_some_and(|budget| self.ratio() > budget)
+    /// What is kept for comparison.
+    fn figures(&self) -> Figures {
+        let figures = match &self.measured {
+            Measured::Latency { raw, run, .. } => {
+                vec![("ratio", run.median() / raw.median()), ("run_s", run.median()), ("raw_s", raw.median())]
+            }
+            Measured::Scale(measured) => vec![
+                ("tasks_per_s", measured.rate()),
+                ("controller_mib_peak", measured.peak()),
+                ("cpu_ms_per_task", measured.processor_ms()),
+                ("etcd_bytes_per_run", measured.bytes_a_run()),
+            ],
+        };
+        let kept = figures.into_iter().filter(|(_, value)| value.is_finite());
+        kept.map(|(name, value)| (name.to_owned(), rounded(value))).collect()
+    }
+
+    fn json(&self) -> Value {
+        match (&self.case.kind, &self.measured) {
+            (Kind::Latency(case), Measured::Latency { raw, bare, run }) => json!({
+                "case": self.case.name, "runs": run.count(),
+                "raw_s": rounded(raw.median()), "run_s": rounded(run.median()),
+                "ratio": rounded(run.median() / raw.median()),
+                "raw_min_s": rounded(raw.min()), "raw_max_s": rounded(raw.max()),
+                "run_min_s": rounded(run.min()), "run_max_s": rounded(run.max()),
+                "bare_s": rounded(bare.median()), "bare_ratio": rounded(run.median() / bare.median()),
+                "budget": case.budget,
+            }),
+            (_, Measured::Scale(measured)) => measured.json(self.case.name),
+            (Kind::Scale(_), Measured::Latency { .. }) => Value::Null,
+        }
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let unknown = arguments.cases.iter().find(|name| CASES.iter().all(|case| case.name != **name));
-    if let Some(name) = unknown {
-        let known: Vec<&str> = CASES.iter().map(|case| case.name).collect();
-        anyhow::bail!("there is no case `{name}`: there are {}", known.join(", "));
-    }
-    let mut rows = Vec::new();
-    in_space("bench", async |space| {
-        let before = memory::controller(space.cluster()).await?;
-        for case in CASES
-            .iter()
-            .filter(|case| arguments.cases.is_empty() || arguments.cases.iter().any(|name| name == case.name))
-        {
-            rows.push(bench(space, case, case.repetitions(arguments.runs)).await?);
+    let is_wanted = |case: &&Case| arguments.only.as_ref().is_none_or(|only| only.is_match(case.name));
+    let mut wanted: Vec<&'static Case> = CASES.iter().filter(is_wanted).collect();
+    ensure!(!wanted.is_empty(), "no case has such a name: see `bench --list`");
+    if arguments.list {
+        for case in wanted {
+            println!("{:<22} {}", case.name, case.about);
         }
-        let after = memory::controller(space.cluster()).await?;
-        println!(
-            "{}",
-            json!({"case": "controller-memory", "idle_mib": rounded(before), "after_mib": rounded(after)})
-        );
-        eprintln!("controller: {before:.1} MiB before, {after:.1} MiB after");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(cluster) = Cluster::connect().await? else { return Ok(ExitCode::SUCCESS) };
+    let mut nodes = None;
+    if wanted.iter().any(|case| case.is_on_fake_nodes()) {
+        nodes = FakeNodes::get(&cluster).await?;
+        if nodes.is_none() {
+            eprintln!("cases on fake nodes are left out: the cluster has no nodes of type kwok");
+            wanted.retain(|case| !case.is_on_fake_nodes());
+        }
+    }
+
+    let mut entry = Entry::begin();
+    let before = Controller::find(&cluster).await?.memory().await?;
+    let mut rows = Vec::new();
+    let mut failed = Vec::new();
+    for case in wanted {
+        match bench(case, arguments.runs.into()).await.with_context(|| case.name) {
+            Ok(row) => {
+                println!("{}", row.json());
+                entry.cases.insert(case.name.to_owned(), row.figures());
+                rows.push(row);
+            }
+            Err(error) => {
+                println!("{}", json!({"case": case.name, "error": format!("{error:#}")}));
+                failed.push(format!("{error:#}"));
+            }
+        }
+    }
+    let after = Controller::find(&cluster).await?.memory().await?;
+    println!(
+        "{}",
+        json!({"case": "controller-memory", "idle_mib": rounded(before), "after_mib": rounded(after)})
+    );
+    if let Some(nodes) = nodes {
+        nodes.remove().await?;
+    }
+
+    let file = arguments.trend.unwrap_or_else(|| e2e::root().join("target/bench/trend.jsonl"));
+    let last = Last::read(&file, &entry.machine);
+    table::print(&entry, &rows, &last);
+    eprintln!("controller: {before:.1} MiB before, {after:.1} MiB after");
+    entry.append(&file)?;
+    for failure in &failed {
+        eprintln!("not measured: {failure}");
+    }
+    let is_over = rows.iter().any(|row| !row.over().is_empty());
+    Ok(if !failed.is_empty() || arguments.check && is_over { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn bench(case: &'static Case, times: usize) -> Result<Row> {
+    let mut measured = None;
+    in_space(&format!("bench-{}", case.name), async |space| {
+        measured = Some(match &case.kind {
+            Kind::Latency(latency) => {
+                latencies(space, case.name, latency, latency.repetitions(times)).await?
+            }
+            Kind::Scale(scale) => Measured::Scale(scale::measure(space, scale).await?),
+        });
         Ok(())
     })
     .await?;
-    table(&rows);
-    let over = rows.iter().filter(|row| row.is_over_budget()).count();
-    Ok(if arguments.check && over > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(Row { case, measured: measured.context("nothing was measured")? })
 }
 
-async fn bench(space: &Space, case: &'static Case, runs: usize) -> Result<Row> {
+async fn latencies(space: &Space, name: &str, case: &Latency, times: usize) -> Result<Measured> {
     let (mut raw, mut bare, mut run) = (Times::default(), Times::default(), Times::default());
-    for number in 0..runs {
-        let name = format!("{}-{number}", case.name);
+    for number in 0..times {
+        let name = format!("{name}-{number}");
         for (times, bare, kind) in [(&mut raw, false, "raw"), (&mut bare, true, "bare")] {
-            let pods: Vec<_> =
-                (0..case.side_by_side).map(|pod| cases::pod(&format!("{name}-{kind}-{pod}"), bare)).collect();
+            let pods: Vec<_> = (0..case.side_by_side)
+                .map(|pod| shapes::pod(&format!("{name}-{kind}-{pod}"), bare))
+                .collect();
             times.add(measure::pods(space, &pods).await.with_context(|| format!("{name}: {kind} pods"))?);
         }
-        run.add(measure::run(space, &(case.object)(&name)).await.with_context(|| name.clone())?);
+        run.add(measure::runs(space, &(case.runs)(&name)).await.with_context(|| name.clone())?);
     }
-    let row = Row { case, raw, bare, run };
-    println!(
-        "{}",
-        json!({
-            "case": case.name, "runs": runs,
-            "raw_s": rounded(row.raw.median()), "run_s": rounded(row.run.median()), "ratio": rounded(row.ratio()),
-            "raw_min_s": rounded(row.raw.min()), "raw_max_s": rounded(row.raw.max()),
-            "run_min_s": rounded(row.run.min()), "run_max_s": rounded(row.run.max()),
-            "bare_s": rounded(row.bare.median()), "bare_ratio": rounded(row.run.median() / row.bare.median()),
-            "budget": case.budget,
-        })
-    );
-    Ok(row)
-}
-
-fn table(rows: &[Row]) {
-    eprintln!(
-        "{:<16} {:>4}  {:>24}  {:>24}  {:>24}  {:>6}  {:>6}",
-        "case", "runs", "bare pods, s", "plain pods, s", "run, s", "ratio", "budget"
-    );
-    for row in rows {
-        let budget = row.case.budget.map_or_else(|| "-".to_owned(), |budget| format!("{budget}"));
-        let over = if row.is_over_budget() { "  over" } else { "" };
-        eprintln!(
-            "{:<16} {:>4}  {:>24}  {:>24}  {:>24}  {:>6.2}  {budget:>6}{over}",
-            row.case.name,
-            row.run.count(),
-            row.bare.to_string(),
-            row.raw.to_string(),
-            row.run.to_string(),
-            row.ratio(),
-        );
-    }
+    Ok(Measured::Latency { raw, bare, run })
 }
 
 fn rounded(value: f64) -> f64 {

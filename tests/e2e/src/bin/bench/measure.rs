@@ -84,33 +84,57 @@ pub async fn pods(space: &Space, pods: &[Value]) -> Result<f64> {
     for name in running {
         api.delete(&name, &DeleteParams::default()).await?;
     }
+    pods_gone(space).await?;
     pause().await;
     Ok(seconds)
 }
 
-/// Seconds from the creation of a run to its success.
-pub async fn run(space: &Space, object: &Value) -> Result<f64> {
+/// Seconds from the creation of runs of one kind to the success of each.
+pub async fn runs(space: &Space, objects: &[Value]) -> Result<f64> {
+    let api = api_of(space, objects.first().context("no runs")?)?;
+    let mut done = BTreeSet::new();
+    let label = WatchParams::default().labels("bench=run");
+    let seconds = watched(space, &api, label, objects, |run: &DynamicObject| {
+        if succeeded(run)? {
+            done.insert(run.name_any());
+        }
+        Ok(done.len() == objects.len())
+    })
+    .await?;
+    for name in done {
+        api.delete(&name, &DeleteParams::background()).await?;
+    }
+    pods_gone(space).await?;
+    pause().await;
+    Ok(seconds)
+}
+
+/// Whether a run has succeeded; an error where it has failed.
+pub fn succeeded(run: &DynamicObject) -> Result<bool> {
+    let condition = &run.data["status"]["conditions"][0];
+    match condition["status"].as_str() {
+        Some("True") => Ok(true),
+        Some("False") => bail!("{} failed: {}", run.name_any(), condition["message"]),
+        _ => Ok(false),
+    }
+}
+
+/// The API of an object's kind.
+pub fn api_of(space: &Space, object: &Value) -> Result<Api<DynamicObject>> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let name = text(&object["metadata"]["name"]);
     let gvk = GroupVersionKind::try_from(kube::core::TypeMeta {
         api_version: text(&object["apiVersion"]),
         kind: text(&object["kind"]),
     })?;
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(space.client(), space.name(), &ApiResource::from_gvk(&gvk));
-    let only = WatchParams::default().fields(&format!("metadata.name={name}"));
-    let seconds = watched(space, &api, only, std::slice::from_ref(object), |run: &DynamicObject| {
-        let condition = &run.data["status"]["conditions"][0];
-        match condition["status"].as_str() {
-            Some("True") => Ok(true),
-            Some("False") => bail!("{} failed: {}", run.name_any(), condition["message"]),
-            _ => Ok(false),
-        }
-    })
-    .await?;
-    api.delete(&name, &DeleteParams::background()).await?;
-    pause().await;
-    Ok(seconds)
+    Ok(Api::namespaced_with(space.client(), space.name(), &ApiResource::from_gvk(&gvk)))
+}
+
+/// Waits until the pods are gone, so that the next measurement does not see the node at work on them.
+async fn pods_gone(space: &Space) -> Result<()> {
+    let pods = space.api::<Pod>().list_metadata(&ListParams::default()).await?.items;
+    let names: Vec<String> = pods.iter().map(kube::ResourceExt::name_any).collect();
+    try_join_all(names.iter().map(|name| space.gone::<Pod>(name))).await?;
+    Ok(())
 }
 
 /// Seconds from the creation of objects to `seen` being content with what the watch brings.
