@@ -60,8 +60,8 @@ cluster-down: ## End that cluster; nothing of it stays
 	@tests/cluster/down
 
 .PHONY: bench
-bench: cluster ## How long runs take, against plain pods on the same cluster: one JSON line a case
-	KUBECONFIG=$(KUBECONFIG_FILE) cargo run --locked -q -p e2e --bin bench -- --runs $(RUN_NUMBER)
+bench: cluster ## How long runs take, against plain pods on the same cluster: ONLY=regex RUN_NUMBER=10
+	KUBECONFIG=$(KUBECONFIG_FILE) cargo run --locked -q -p e2e --bin bench -- --runs $(RUN_NUMBER) $(if $(ONLY),--only '$(ONLY)')
 
 .PHONY: compat
 compat: cluster ## Tekton's manifests, unmodified: DIR=folder ONLY=regex PARALLEL=4 (default DIR: Tekton's own examples)

@@ -13,6 +13,9 @@ const NAMESPACE: &str = "ergon-system";
 /// What the kernel counts processor time in, on every Linux that Kubernetes runs on.
 const TICKS_A_SECOND: f64 = 100.0;
 
+/// Counters by name and labels, such as `api_writes{verb="create",kind="Pod",result="ok"}`.
+pub type Counters = BTreeMap<String, f64>;
+
 /// The controller that runs in the cluster.
 pub struct Controller {
     cluster: Cluster,
@@ -59,8 +62,8 @@ impl Controller {
         Some((ticks(14)? + ticks(15)?) / TICKS_A_SECOND)
     }
 
-    /// Its counters by name and labels, such as `api_writes{kind="Pod",…}`.
-    pub async fn counters(&self) -> Result<BTreeMap<String, f64>> {
+    /// What it has counted so far.
+    pub async fn counters(&self) -> Result<Counters> {
         let ports =
             self.pod.spec.iter().flat_map(|spec| &spec.containers).flat_map(|one| one.ports.iter().flatten());
         let port = ports
@@ -97,10 +100,21 @@ impl Controller {
     }
 }
 
-/// How often in `after` what `part` names was counted since `before`.
-pub fn counted(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>, parts: &[&str]) -> f64 {
-    let matching = after.iter().filter(|(name, _)| parts.iter().all(|part| name.contains(part)));
-    matching.map(|(name, value)| value - before.get(name).unwrap_or(&0.0)).sum()
+/// How often `name` was counted since `before`, by the values of these labels.
+pub fn counted(before: &Counters, after: &Counters, name: &str, labels: &[&str]) -> BTreeMap<String, f64> {
+    let mut sums = BTreeMap::new();
+    for (counter, value) in after.iter().filter(|(counter, _)| counter.starts_with(name)) {
+        let more = value - before.get(counter).unwrap_or(&0.0);
+        let value_of = |label: &&str| {
+            let value = counter.split_once(&format!("{label}=\""))?.1;
+            value.split('"').next()
+        };
+        let values: Vec<&str> = labels.iter().filter_map(value_of).collect();
+        if more > 0.0 {
+            *sums.entry(values.join(" ")).or_insert(0.0) += more;
+        }
+    }
+    sums
 }
 
 /// The process of the controller whose cgroup is named after its pod.
@@ -123,4 +137,23 @@ fn memory_of(process: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(kibibytes.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_since() {
+        let counters = |pods: f64, events: f64| {
+            Counters::from([
+                ("api_writes{verb=\"create\",kind=\"Pod\",result=\"ok\"}".to_owned(), pods),
+                ("api_writes{verb=\"create\",kind=\"Pod\",result=\"error\"}".to_owned(), 1.0),
+                ("api_writes{verb=\"create\",kind=\"Event\",result=\"ok\"}".to_owned(), events),
+                ("reconciles{kind=\"Pod\"}".to_owned(), pods),
+            ])
+        };
+        let counted = counted(&counters(1.0, 2.0), &counters(4.0, 2.0), "api_writes", &["verb", "kind"]);
+        assert_eq!(counted, BTreeMap::from([("create Pod".to_owned(), 3.0)]));
+    }
 }

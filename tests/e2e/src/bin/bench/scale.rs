@@ -1,6 +1,6 @@
 //! Many tasks on nodes that run nothing: how many in a second, and what each costs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -44,8 +44,8 @@ pub struct Measured {
     memory: [f64; 3],
     /// Processor time of the controller, in seconds.
     processor: Option<f64>,
-    /// Writes of the controller: pods and task runs created, events, and all others.
-    writes: [f64; 3],
+    /// Writes of the controller by verb and kind, such as `patch-status TaskRun`, for one task.
+    writes: BTreeMap<String, f64>,
     reconciles: f64,
     /// Bytes in etcd: of runs, of their TaskRuns, of pods; and the largest run.
     bytes: [usize; 3],
@@ -92,9 +92,7 @@ impl Measured {
             "kib_per_finished_run": round((after - before) * 1024.0 / self.runs),
             "cpu_ms_per_task": round(self.processor_ms()),
             "cpu_cores": self.processor.map(|seconds| round(seconds / self.seconds)),
-            "creates_per_task": round(self.writes[0] / self.tasks),
-            "other_writes_per_task": round(self.writes[2] / self.tasks),
-            "events_per_task": round(self.writes[1] / self.tasks),
+            "writes_per_task": self.writes,
             "reconciles_per_task": round(self.reconciles / self.tasks),
             "etcd_bytes_per_run": round(self.bytes_a_run()),
             "etcd_pod_bytes_per_run": round(self.bytes[2] as f64 / self.runs),
@@ -114,6 +112,7 @@ pub async fn measure(space: &Space, case: &Scale) -> Result<Measured> {
     let api: Api<Pod> = space.api();
     let raw = all(space, &api, &pods, ended).await.context("plain pods")?;
     remove(&api).await?;
+    let pods_made = pods.len() as f64;
 
     let controller = Controller::find(space.cluster()).await?;
     let counters = controller.counters().await?;
@@ -143,21 +142,21 @@ pub async fn measure(space: &Space, case: &Scale) -> Result<Measured> {
     let task_runs = api_of(space, &json!({"apiVersion": "ergon.dev/v1", "kind": "TaskRun"}))?;
     let ((runs, largest), (children, _)) = (json_size(&api).await?, json_size(&task_runs).await?);
     let pods = pod_size(space).await?;
-    let writes = |parts: &[&str]| counted(&counters, &now, parts);
-    let (written, events) = (writes(&["api_writes"]), writes(&["api_writes", "\"Event\""]));
-    let created = writes(&["api_writes", "\"create\""]) - writes(&["api_writes", "\"create\"", "\"Event\""]);
+    let tasks = tasks as f64;
+    let writes = counted(&counters, &now, "api_writes", &["verb", "kind"]);
+    let reconciles = counted(&counters, &now, "reconciles", &[]).into_values().sum();
     remove(&api).await?;
     remove(&task_runs).await?;
     remove(&space.api::<Pod>()).await?;
     Ok(Measured {
         runs: case.runs as f64,
-        tasks: tasks as f64,
+        tasks,
         seconds,
-        pods_a_second: tasks.min(MOST_PODS) as f64 / raw,
+        pods_a_second: pods_made / raw,
         memory: [before, peak.max(after), after],
         processor,
-        writes: [created, events, written - events - created],
-        reconciles: writes(&["reconciles"]),
+        writes: writes.into_iter().map(|(what, count)| (what, crate::rounded(count / tasks))).collect(),
+        reconciles,
         bytes: [runs, children, pods],
         largest,
     })
