@@ -136,11 +136,12 @@ impl Reporter {
                         if answer.stop {
                             let _ = events.send(Event::Stop { reason: StopReason::Cancelled, at: now() });
                         }
-                        for task in answer.stop_tasks {
-                            let _ = events.send(Event::StopTask { task, at: now() });
-                        }
+                        // First, so that what waits for a task that is ended does not start.
                         if answer.halt {
                             let _ = events.send(Event::Halt { at: now() });
+                        }
+                        for task in answer.stop_tasks {
+                            let _ = events.send(Event::StopTask { task, at: now() });
                         }
                         if report.done {
                             return;

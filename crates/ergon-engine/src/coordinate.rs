@@ -35,7 +35,7 @@ pub enum Event {
     Lost { id: StepId, at: Millis },
     /// End one of the tasks that share the pod, by its name. The others go on, as their pipeline run says.
     StopTask { task: String, at: Millis },
-    /// Start no other task of those that share the pod. What runs goes on.
+    /// Start no other task of those that share the pod, but for final ones. What runs goes on.
     Halt { at: Millis },
     /// End what runs and start nothing more. The first one counts.
     Stop { reason: StopReason, at: Millis },
@@ -323,13 +323,9 @@ impl PodState {
     }
 
     fn halt(&mut self, at: Millis, commands: &mut Vec<Command>) -> bool {
-        let mut changed = false;
-        for place in 0..self.tasks.len() {
-            if self.tasks[place].held && !self.tasks[place].told {
-                changed |= self.give_up(place, at, commands);
-            }
-        }
-        changed
+        let Some(inside) = &mut self.inside else { return false };
+        inside.halt();
+        self.go_on(at, commands)
     }
 
     /// Ends a task that was not started.

@@ -146,10 +146,11 @@ async fn take(
     let sequence = shell.reports.get(&identity.uid).map_or(sequence, |known| known.sequence);
     let mut answer = ReportAnswer { sequence, ..Default::default() };
     if key.kind == RunKind::PipelineRun {
-        let children = runs.pipeline_runs.get(&key.name).map(|run| runs.task_runs.owned_by(run.uid()));
-        let children = children.unwrap_or_default();
-        let children: Vec<&TaskRun> = children.iter().map(AsRef::as_ref).collect();
-        (answer.stop_tasks, answer.halt) = fuse::orders(key.group, &children, &identity.name);
+        if let Some(run) = runs.pipeline_runs.get(&key.name) {
+            let children = runs.task_runs.owned_by(run.uid());
+            let children: Vec<&TaskRun> = children.iter().map(AsRef::as_ref).collect();
+            (answer.stop_tasks, answer.halt) = fuse::orders(key.group, &run, &children, &identity.name);
+        }
     }
     Ok((answer, label))
 }

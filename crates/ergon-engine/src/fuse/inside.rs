@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::{Config, Duration, Group, TaskRun};
+use ergon_api::{Config, Duration, Group, PipelineRunSpecStatus, TaskRun};
 use ergon_wire::{Millis, PodPlan, PodReport, StepPlan, StepReport, TaskPlan};
 use jiff::Timestamp;
 
@@ -69,6 +69,11 @@ impl Inside {
         {
             run.status = Some(decision.status);
         }
+    }
+
+    /// No other task starts, but for final ones.
+    pub fn halt(&mut self) {
+        self.part.run.spec.status.get_or_insert(PipelineRunSpecStatus::StoppedRunFinally);
     }
 
     /// What may start now, and what never will.

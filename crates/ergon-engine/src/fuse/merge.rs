@@ -155,8 +155,18 @@ pub(crate) fn merge(
         }
     }
     if !limited {
-        let names: Vec<String> = members.iter().map(|member| member.task.clone()).collect();
-        for chain in chains(graph, &names) {
+        let is_final = |member: &&Member| !graph.order().contains(&member.task);
+        let names: Vec<String> =
+            members.iter().filter(|member| !is_final(member)).map(|member| member.task.clone()).collect();
+        let mut chains = chains(graph, &names);
+        // Final tasks run side by side, and after all others.
+        for (at, last) in members.iter().filter(is_final).enumerate() {
+            match chains.get_mut(at) {
+                Some(chain) => chain.push(&last.task),
+                None => chains.push(vec![&last.task]),
+            }
+        }
+        for chain in chains {
             request_the_peak(&mut containers, &chain, &asked);
         }
     }

@@ -1,6 +1,6 @@
 //! What is seen of a shared pod, and what of that is one task's.
 
-use ergon_api::{StepState, TaskRun, TaskSpec};
+use ergon_api::{PipelineRun, StepState, TaskRun, TaskSpec};
 use ergon_wire::{PodReport, StepReport};
 use k8s_openapi::api::core::v1::Pod;
 use kube_core::ResourceExt as _;
@@ -150,12 +150,18 @@ pub(crate) fn with_shown_names(group: ergon_api::Group, run: &TaskRun, steps: &m
     }
 }
 
-/// What the agent of a shared pod is to do, as its pipeline run's task runs say: the tasks that are to end, and whether no
-/// other is to start.
-pub fn orders(group: ergon_api::Group, children: &[&TaskRun], pod: &str) -> (Vec<String>, bool) {
+/// What the agent of a shared pod is to do, as its pipeline run and the task runs of that say: the tasks that are to end,
+/// and whether no other is to start.
+pub fn orders(
+    group: ergon_api::Group,
+    run: &PipelineRun,
+    children: &[&TaskRun],
+    pod: &str,
+) -> (Vec<String>, bool) {
     let failed = |run: &TaskRun| run.is_failed() && !labels::failure_is_ignored(run);
     let over = children.iter().filter(|run| run.is_failed() && pod_of(run) == Some(pod));
-    (over.map(|run| task_of(group, run)).collect(), children.iter().any(|run| failed(run)))
+    let is_halted = run.is_gracefully_cancelled() || run.is_gracefully_stopped();
+    (over.map(|run| task_of(group, run)).collect(), is_halted || children.iter().any(|run| failed(run)))
 }
 
 /// Whether the pod is this run's: its own, or one that it shares.

@@ -30,6 +30,8 @@ pub enum Why {
     TooLarge(&'static str),
     /// It would not start even on its own, or cannot be checked before its results are there.
     CannotBeChecked(String),
+    /// A reference to the reason of a task's end, which is the controller's to give.
+    Reason,
     /// A task before it, outside of the pod, did not succeed.
     NotAfterSuccess(String),
     /// The pod's steps have names that are the same.
@@ -57,6 +59,9 @@ impl fmt::Display for Why {
             Self::Differs(what) => write!(f, "its {what} is not that of the other tasks"),
             Self::TooLarge(what) => write!(f, "the pod would have too many {what}"),
             Self::CannotBeChecked(message) => write!(f, "it cannot be checked before: {message}"),
+            Self::Reason => {
+                f.write_str("it uses the reason of a task's end, which only the controller knows")
+            }
             Self::NotAfterSuccess(task) => write!(f, "`{task}` before it did not succeed"),
             Self::SameNames => f.write_str("its steps would have the names of another task's"),
         }

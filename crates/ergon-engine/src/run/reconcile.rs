@@ -143,6 +143,9 @@ fn advance(
     }
     status.start_time.get_or_insert(Time(now));
     status.pipeline_spec.get_or_insert_with(|| Arc::clone(&prepared.spec));
+    // Where final tasks are in the pod of those that are ended, its agent ends them one by one and goes on.
+    let finals = prepared.spec.finally.iter().filter_map(|task| pass.shared.get(task.name.as_str()));
+    let goes_on: BTreeSet<&str> = finals.map(|place| place.pod.name).collect();
     let Pass { states, started, mut actions, .. } = pass;
     let progress = Progress { observed, prepared, states: &states, ends: &ends, started: &started, halt };
     let done = progress.write(&mut status, tasks_done, now);
@@ -151,8 +154,10 @@ fn advance(
         actions.extend(claims::delete(observed));
     }
     let wake_at = if done.finished { None } else { clock.wake_at(observed.run, &status) };
-    if done.finished || matches!(halt, Some(Skip::GracefullyCancelled | Skip::TasksTimeout)) {
-        actions.extend(share::end_pods(observed));
+    if done.finished {
+        actions.extend(share::end_pods(observed, &BTreeSet::new()));
+    } else if matches!(halt, Some(Skip::GracefullyCancelled | Skip::TasksTimeout)) {
+        actions.extend(share::end_pods(observed, &goes_on));
     }
     Ok(Outcome::Decided(Box::new(Decision { actions, status, wake_at })))
 }
@@ -366,7 +371,7 @@ fn end(
     now: Timestamp,
 ) -> Outcome<PipelineRunStatus> {
     let mut actions: Vec<Action> = observed.children.iter().filter_map(|child| child.stop(why)).collect();
-    actions.extend(share::end_pods(observed));
+    actions.extend(share::end_pods(observed, &BTreeSet::new()));
     let mut status = old;
     status.start_time.get_or_insert(Time(now));
     status.completion_time = Some(Time(now));

@@ -3,7 +3,7 @@
 mod compile;
 mod member;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::TaskRun;
 use ergon_wire::{StepReport, TerminationMessage};
@@ -87,10 +87,10 @@ pub(super) fn mark(run: &mut TaskRun, pod: &str, tasks: &[String], has_folders: 
     }
 }
 
-/// What ends the shared pods that would not end by themselves.
-pub(super) fn end_pods(observed: &Observed<'_>) -> Vec<Action> {
+/// What ends the shared pods that would not end by themselves, but for those of these names.
+pub(super) fn end_pods(observed: &Observed<'_>, but: &BTreeSet<&str>) -> Vec<Action> {
     let Some(sharing) = observed.sharing else { return Vec::new() };
-    let pods = sharing.pods.iter().filter(|pod| !pod.ends_by_itself());
+    let pods = sharing.pods.iter().filter(|pod| !pod.ends_by_itself() && !but.contains(pod.name));
     pods.filter_map(|shared| match shared.pod {
         PodSeen::Here(pod) => Some(Action::EndPod {
             name: shared.name.to_owned(),

@@ -128,7 +128,8 @@ pub(super) fn mark_finally(
     timed_out: bool,
 ) -> Result<(), Invalid> {
     for place in prepared.plan.finally() {
-        if states.at(place).is_started() || timed_out && states.at_mut(place).give_up() {
+        let state = states.at(place);
+        if state.is_started() || state.has_begun || timed_out && states.at_mut(place).give_up() {
             continue;
         }
         let task = states.at(place).task;

@@ -35,10 +35,13 @@ spec:
 struct Pods {
     fuse: &'static str,
     first_step: &'static str,
+    /// The last task's pod and container.
+    last: (&'static str, &'static str),
 }
 
-const OWN: Pods = Pods { fuse: "never", first_step: "step-work" };
-const SHARED: Pods = Pods { fuse: "auto", first_step: "step-first-work" };
+const OWN: Pods = Pods { fuse: "never", first_step: "step-work", last: ("work-last-pod", "step-work") };
+const SHARED: Pods =
+    Pods { fuse: "auto", first_step: "step-first-work", last: ("work-first-pod", "step-last-work") };
 
 #[tokio::test]
 async fn a_task_run() -> Result<()> {
@@ -110,7 +113,7 @@ async fn with_final_tasks(name: &str, pods: &Pods) -> Result<()> {
         assert_eq!(run.reason(), "Cancelled", "{}", run.message());
         let expected = [("work-first", "TaskRunCancelled"), ("work-last", "Succeeded")];
         assert_eq!(reasons(space, &run).await?, expected.map(|(name, reason)| (name.into(), reason.into())));
-        assert_eq!(space.log("work-last-pod", "step-work").await?, "first: Failed\n");
+        assert_eq!(space.log(pods.last.0, pods.last.1).await?, "first: Failed\n");
         assert_eq!(skipped(&run), [("second", "PipelineRun was gracefully cancelled")]);
         Ok(())
     })

@@ -93,10 +93,10 @@ fn attempt(
     if wish(first) == Fuse::Never {
         return Err(Why::NotWanted.into());
     }
-    let (root, run) = member::build(context, first)?;
+    let (root, run) = member::build(context, first, false)?;
     let mut members = vec![root];
     let mut needs = Vec::new();
-    let (tasks, more) = fuse::grow(graph, &first.name, |tasks, name| {
+    let (mut tasks, mut more) = fuse::grow(graph, &first.name, |tasks, name| {
         let task = task_of(prepared, name).ok_or(Why::NotWanted)?;
         match wish(task) {
             Fuse::Never => return Err(Why::NotWanted),
@@ -112,7 +112,7 @@ fn attempt(
                 return Err(Why::NotAfterSuccess(parent.to_owned()));
             }
         }
-        match member::build(context, task) {
+        match member::build(context, task, false) {
             Ok((member, _)) => {
                 fuse::fit(observed.group, &members[0], &member, strict)?;
                 members.push(member);
@@ -125,6 +125,25 @@ fn attempt(
             Err(Stop::Why(why)) => Err(why),
         }
     });
+    // Final tasks follow where all others are in the pod.
+    let last = prepared.spec.finally.iter().filter(|_| tasks.len() == prepared.spec.tasks.len());
+    let mut finals = Vec::new();
+    for task in last {
+        let built = match wish(task) {
+            Fuse::Never => Err(Stop::Why(Why::NotWanted)),
+            _ => member::build(context, task, true).and_then(|(member, _)| {
+                fuse::fit(observed.group, &members[0], &member, strict)?;
+                Ok(member)
+            }),
+        };
+        match built {
+            Ok(member) => finals.push(member),
+            Err(Stop::Needs(more)) => needs.extend(more),
+            Err(Stop::Why(why)) => more.push((task.name.clone(), why)),
+        }
+    }
+    tasks.extend(finals.iter().map(|member| member.task.clone()));
+    members.extend(finals);
     if !needs.is_empty() {
         needs.sort_unstable();
         needs.dedup();
@@ -190,6 +209,10 @@ fn part(context: &Context<'_>, graph: &Graph, tasks: &[String], members: &[Membe
     };
     let mut before = Vec::new();
     for (at, name) in tasks.iter().enumerate() {
+        if let Some(task) = prepared.spec.finally.iter().find(|task| task.name == *name) {
+            spec.finally.push(task.clone());
+            continue;
+        }
         let Some(task) = task_of(prepared, name) else { continue };
         if at == 0 {
             // It starts with the pod, whatever it waited for.
@@ -207,7 +230,7 @@ fn part(context: &Context<'_>, graph: &Graph, tasks: &[String], members: &[Membe
         }
         spec.tasks.push(task.clone());
     }
-    let named = spec.tasks.iter().filter_map(|task| task.task_ref.as_ref()?.name.clone());
+    let named = spec.all_tasks().filter_map(|task| task.task_ref.as_ref()?.name.clone());
     let first_named = first.spec.task_ref.as_ref().and_then(|reference| reference.name.clone());
     let library = observed.library;
     let found: BTreeMap<String, Task> = named

@@ -23,10 +23,17 @@ const LATER: &str = "ergon-result-of-later";
 /// Stands for the UID of a run that is not made yet.
 const UID: &str = "ergon-uid-of-later";
 
-/// Builds the pod that a task would have on its own. `first`: it starts together with the pod.
-pub(super) fn build(context: &Context<'_>, task: &PipelineTask) -> Result<(Member, TaskRun), Stop> {
+/// Builds the pod that a task would have on its own. `finally`: it is a final one.
+pub(super) fn build(
+    context: &Context<'_>,
+    task: &PipelineTask,
+    finally: bool,
+) -> Result<(Member, TaskRun), Stop> {
     let spec = check(context, task)?;
-    let scope = scope(context, task)?;
+    let mut scope = scope(context, task)?;
+    if finally {
+        mark_ends(context, task, &mut scope)?;
+    }
     let making = Making {
         group: context.observed.group,
         run: context.observed.run,
@@ -34,7 +41,7 @@ pub(super) fn build(context: &Context<'_>, task: &PipelineTask) -> Result<(Membe
         prepared: context.prepared,
         scope: &scope,
         config: context.observed.config,
-        finally: false,
+        finally,
         retry: 0,
     };
     let made = making.runs(task).map_err(|invalid| Why::CannotBeChecked(invalid.message))?;
@@ -124,6 +131,22 @@ fn scope(context: &Context<'_>, task: &PipelineTask) -> Result<Scope, Stop> {
         scope.set(&["tasks", needs, "results", result], mark(declared, result)?);
     }
     Ok(scope)
+}
+
+/// Marks for how the tasks of the graph ended.
+fn mark_ends(context: &Context<'_>, task: &PipelineTask, scope: &mut Scope) -> Result<(), Stop> {
+    let plan = &context.prepared.plan;
+    for (_, reference) in plan.place(&task.name).map(|place| plan.uses(place)).into_iter().flatten() {
+        let names = reference.names();
+        match names.as_slice() {
+            ["tasks", _, "reason"] => return Err(Why::Reason.into()),
+            ["tasks", "status"] | ["tasks", _, "status"] => {
+                scope.set(&names, LATER);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A value of the result's type that can be found again.
