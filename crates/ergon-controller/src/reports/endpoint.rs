@@ -145,12 +145,12 @@ async fn take(
     };
     let sequence = shell.reports.get(&identity.uid).map_or(sequence, |known| known.sequence);
     let mut answer = ReportAnswer { sequence, ..Default::default() };
-    if key.kind == RunKind::PipelineRun {
-        if let Some(run) = runs.pipeline_runs.get(&key.name) {
-            let children = runs.task_runs.owned_by(run.uid());
-            let children: Vec<&TaskRun> = children.iter().map(AsRef::as_ref).collect();
-            (answer.stop_tasks, answer.halt) = fuse::orders(key.group, &run, &children, &identity.name);
-        }
+    if key.kind == RunKind::PipelineRun
+        && let Some(run) = runs.pipeline_runs.get(&key.name)
+    {
+        let children = runs.task_runs.owned_by(run.uid());
+        let children: Vec<&TaskRun> = children.iter().map(AsRef::as_ref).collect();
+        (answer.stop_tasks, answer.halt) = fuse::orders(key.group, &run, &children, &identity.name);
     }
     Ok((answer, label))
 }
