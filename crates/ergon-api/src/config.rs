@@ -16,6 +16,7 @@ use std::fmt;
 pub use defaults::Defaults;
 pub use events::Events;
 pub use features::{ApiFields, Coschedule, Features, InlineSpecs, NoMatchPolicy, ResultsFrom};
+pub use observability::{DurationType, Observability, PipelineRunLevel, RunningLevel, TaskRunLevel};
 pub use read::{Problem, Severity};
 
 /// All settings. [`Config::default`] holds where there is no ConfigMap.
@@ -27,6 +28,8 @@ pub struct Config {
     pub defaults: Defaults,
     /// Where CloudEvents go: ConfigMap `config-events`.
     pub events: Events,
+    /// How fine the metrics are: ConfigMap `config-observability`.
+    pub observability: Observability,
 }
 
 /// A ConfigMap that settings are read from.
@@ -91,7 +94,13 @@ impl Config {
                 }
                 problems
             }
-            ConfigName::Observability => observability::check(data),
+            ConfigName::Observability => {
+                let (observability, problems) = Observability::read(data);
+                if !refused(&problems) {
+                    self.observability = observability;
+                }
+                problems
+            }
         }
     }
 
@@ -255,14 +264,25 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_metrics_say_that_they_have_no_effect() {
-        let (_, problems) = told(
+    fn settings_of_metrics_are_words_of_tekton_s() {
+        let (config, problems) = told(
             ConfigName::Observability,
-            &[("metrics-protocol", "prometheus"), ("metrics.taskrun.level", "taskrun"), ("metric.x", "1")],
+            &[
+                ("metrics.taskrun.level", "namespace"),
+                ("metrics.running-pipelinerun.level", ""),
+                ("metric.x", "1"),
+            ],
         );
-        assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems[0].contains("`metrics.taskrun.level` is `taskrun`, which has no effect"));
-        assert!(problems[1].contains("there is no setting `metric.x`"));
+        assert_eq!(config.observability.task_runs, TaskRunLevel::Namespace);
+        assert_eq!(problems, ["config-observability: there is no setting `metric.x`"]);
+        for (key, value, expected) in [
+            ("metrics.taskrun.level", "pipeline", "which is none of taskrun, task, namespace"),
+            ("metrics-protocol", "grpc", "`metrics-protocol` is `grpc`, which has no effect"),
+        ] {
+            let (config, problems) = told(ConfigName::Observability, &[(key, value)]);
+            assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
+            assert_eq!(config, Config::default());
+        }
     }
 
     #[test]

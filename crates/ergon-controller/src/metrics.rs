@@ -1,8 +1,13 @@
 //! What the controller counts, for Prometheus.
 
+mod tekton;
+
+pub use tekton::{Running, Tekton};
+
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -23,6 +28,8 @@ pub struct Metrics {
     admissions: Family<AdmissionLabels, Counter>,
     cached: Family<KindLabel, Gauge>,
     pub leader: Gauge,
+    tekton_registry: Registry,
+    pub tekton: Tekton,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -73,6 +80,7 @@ fn long() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("ergon");
+        let mut tekton_registry = Registry::with_prefix("tekton_pipelines_controller");
         let mut metrics = Self {
             registry: Registry::default(),
             queue_depth: Gauge::default(),
@@ -86,6 +94,8 @@ impl Default for Metrics {
             admissions: Family::default(),
             cached: Family::default(),
             leader: Gauge::default(),
+            tekton: Tekton::new(&mut tekton_registry),
+            tekton_registry,
         };
         registry.register("queue_depth", "Keys that wait to be reconciled", metrics.queue_depth.clone());
         registry.register("reconciles", "Reconciles by outcome", metrics.reconciles.clone());
@@ -158,7 +168,9 @@ impl Metrics {
     /// Everything in the OpenMetrics text format.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.tekton_registry)?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }
@@ -178,6 +190,7 @@ mod tests {
         let text = metrics.text().expect("text");
         for line in [
             "ergon_queue_depth 3",
+            "tekton_pipelines_controller_running_taskruns 0",
             "ergon_reconciles_total{kind=\"TaskRun\",outcome=\"ok\"} 1",
             "ergon_runs_total{kind=\"TaskRun\",status=\"succeeded\"} 1",
             "ergon_api_writes_total{verb=\"create\",kind=\"Pod\",result=\"error\"} 1",

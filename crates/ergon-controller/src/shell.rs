@@ -34,7 +34,7 @@ use crate::cache::{Cache, Name};
 use crate::cloud_events::CloudEvents;
 use crate::events::Events;
 use crate::images::Images;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Running};
 use crate::queue::{After, Queue};
 use crate::reports::Reports;
 use crate::resolution::Resolutions;
@@ -327,6 +327,11 @@ impl Shell {
         self.metrics.cached(TaskRun::KIND, sum(|runs| runs.task_runs.len()));
         self.metrics.cached(PipelineRun::KIND, sum(|runs| runs.pipeline_runs.len()));
         self.metrics.cached(CustomRun::KIND, sum(|runs| runs.custom_runs.len()));
+        let mut running = Running::new(self.settings.now().observability);
+        let runs = self.runs(Group::Tekton);
+        runs.task_runs.for_each(|run| running.add_task_run(run));
+        runs.pipeline_runs.for_each(|run| running.add_pipeline_run(run));
+        self.metrics.tekton.measure(&running);
     }
 }
 

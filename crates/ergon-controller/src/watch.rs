@@ -315,6 +315,7 @@ fn measure_start(shell: &Shell, pod: &Pod) {
         && let Ok(took) = Duration::try_from(Timestamp::now().duration_since(created.0))
     {
         shell.metrics.pod_started(took);
+        shell.metrics.tekton.pod_started(pod, shell.settings.now().observability);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ergon_api::{CustomRun, PipelineRun, PipelineRunStatus, TaskRun};
+use ergon_api::{CustomRun, Group, PipelineRun, PipelineRunStatus, TaskRun};
 use ergon_engine::fuse::{self, SharedPod, Sharing};
 use ergon_engine::run::{self, Children, Observed};
 use ergon_engine::task::PodSeen;
@@ -138,6 +138,10 @@ impl Shell {
                 let took =
                     start.zip(end).and_then(|(start, end)| end.0.duration_since(start.0).try_into().ok());
                 self.metrics.ended(PipelineRun::KIND, written.is_successful(), took);
+                if key.group == Group::Tekton {
+                    let settings = self.settings.now().observability;
+                    self.metrics.tekton.pipeline_run_ended(&run, &written, settings);
+                }
                 // The watch will not tell its owner: what it delivers is known by now.
                 if let Some(owner) = Key::owner_of(written.as_ref()) {
                     self.queue.add(owner);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ergon_api::{TaskRun, TaskRunStatus};
+use ergon_api::{Group, TaskRun, TaskRunStatus};
 use ergon_engine::task::{self, Observed, PodSeen};
 use ergon_engine::{Library, Need, Outcome};
 use jiff::Timestamp;
@@ -169,6 +169,9 @@ impl Shell {
         let end = status.and_then(|status| status.completion_time.as_ref());
         let took = start.zip(end).and_then(|(start, end)| end.0.duration_since(start.0).try_into().ok());
         self.metrics.ended(TaskRun::KIND, written.is_successful(), took);
+        if key.group == Group::Tekton {
+            self.metrics.tekton.task_run_ended(run, &written, self.settings.now().observability);
+        }
         Ok(None)
     }
 }
