@@ -1,6 +1,6 @@
 //! Tries of a task: each has a pod of its own, which stays with its logs.
 
-use ergon_api::{ConditionStatus, TaskRun, TaskRunStatus, reasons::task_run as reasons};
+use ergon_api::{ConditionStatus, StepState, TaskRun, TaskRunStatus, reasons::task_run as reasons};
 
 use crate::{fuse, name};
 
@@ -31,6 +31,15 @@ pub(super) fn next(failed: TaskRunStatus) -> TaskRunStatus {
     let mut retries_status = failed.retries_status.clone();
     let task_spec = failed.task_spec.clone();
     let provenance = failed.provenance.clone();
+    let any_fetched = failed.steps.iter().any(|step| step.provenance.is_some());
+    let known = failed.steps.iter().filter(|_| any_fetched);
+    let origin = |step: &StepState| StepState {
+        name: step.name.clone(),
+        container: step.container.clone(),
+        provenance: step.provenance.clone(),
+        ..Default::default()
+    };
+    let steps = known.map(origin).collect();
     let mut conditions = failed.conditions.clone();
     retries_status.push(TaskRunStatus { retries_status: Vec::new(), ..failed });
     for condition in &mut conditions {
@@ -38,5 +47,5 @@ pub(super) fn next(failed: TaskRunStatus) -> TaskRunStatus {
         condition.reason = Some(reasons::TO_BE_RETRIED.to_owned());
         condition.message.clone_from(&message);
     }
-    TaskRunStatus { conditions, retries_status, task_spec, provenance, ..Default::default() }
+    TaskRunStatus { conditions, retries_status, task_spec, provenance, steps, ..Default::default() }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use ergon_api::{
-    ConditionStatus, Config, Group, PodTemplate, TaskRun, TaskRunStatus, TaskSpec, WorkspaceBinding,
-    reasons::task_run as reasons,
+    ConditionStatus, Config, Group, PodTemplate, StepState, TaskRun, TaskRunStatus, TaskSpec,
+    WorkspaceBinding, reasons::task_run as reasons,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -37,7 +37,7 @@ pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStat
 
 fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
     let run = observed.run;
-    let old = run.status.clone().unwrap_or_default();
+    let mut old = run.status.clone().unwrap_or_default();
     if run.is_done() {
         return decided(Vec::new(), old, None);
     }
@@ -65,7 +65,12 @@ fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
         return end(observed, old, reasons::TIMED_OUT, &message, now);
     }
     let (found, resolved) = match find_resolved(observed, &old) {
-        Ok(Ready::Now(found, resolved)) => (found, resolved),
+        Ok(Ready::Now(found, resolved, origins)) => {
+            if old.task_spec.is_none() {
+                old.steps = origins;
+            }
+            (found, resolved)
+        }
         Ok(Ready::Needs(mut needs)) => {
             if old.pod_name.is_none() {
                 // Looked up side by side with what the pod will ask for.
@@ -119,7 +124,8 @@ fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
 
 /// What there is to run.
 enum Ready {
-    Now(Found, Box<Resolved>),
+    /// And what is known of its steps before they run.
+    Now(Found, Box<Resolved>, Vec<StepState>),
     Needs(Vec<Need>),
     /// A resolver is at it: the reason, and what it fetches.
     Waiting(&'static str, &'static str),
@@ -140,7 +146,7 @@ fn find_resolved(observed: &Observed<'_>, old: &TaskRunStatus) -> Result<Ready, 
     bind_by_default(&mut run, &found.spec, observed.config);
     if old.task_spec.is_some() {
         let resolved = inputs::resolved(group, &run, &found.spec)?;
-        return Ok(Ready::Now(found, Box::new(resolved)));
+        return Ok(Ready::Now(found, Box::new(resolved), Vec::new()));
     }
     let actions = Actions::of(group, &run, &found.spec, observed.library)?;
     if !actions.wanted.is_empty() {
@@ -150,7 +156,8 @@ fn find_resolved(observed: &Observed<'_>, old: &TaskRunStatus) -> Result<Ready, 
         return Ok(Ready::Waiting(reasons::RESOLVING_STEP_ACTION_REF, "StepAction"));
     }
     let resolved = inputs::resolve(group, &run, &found.spec, &actions.found)?;
-    Ok(Ready::Now(found, Box::new(resolved)))
+    let origins = actions.origins(&found.spec);
+    Ok(Ready::Now(found, Box::new(resolved), origins))
 }
 
 /// A resolver is fetching the Task, or a StepAction of it.
@@ -352,8 +359,10 @@ fn finish(
     now: Timestamp,
 ) -> Outcome<TaskRunStatus> {
     let run = observed.run;
+    let mut steps = status::steps(task, views);
+    status::keep_origins(&old.steps, &mut steps);
     let mut status = TaskRunStatus {
-        steps: status::steps(task, views),
+        steps,
         artifacts: status::artifacts(views),
         sidecars: status::sidecars(task, pod),
         pod_name: Some(attempt::pod_name(run)),
@@ -387,7 +396,9 @@ fn finish(
             let runs_on = pod.is_some_and(|pod| !verdict::is_over(pod));
             if runs_on && views.iter().any(|view| !view.state.is_ended()) {
                 let why = format!("pod {} is terminated", attempt::pod_name(run));
-                status.steps = status::ended_steps(task, views, &reason, &why, now);
+                let mut ended = status::ended_steps(task, views, &reason, &why, now);
+                status::keep_origins(&status.steps, &mut ended);
+                status.steps = ended;
                 fuse::with_shown_names(observed.group, run, &mut status.steps);
             }
             // Others are in a shared one: it is its pipeline run's to end.
@@ -428,6 +439,7 @@ fn end(
     };
     let views = steps::view(&task, pod, report);
     let mut steps = status::ended_steps(&task, &views, reason, message, now);
+    status::keep_origins(&old.steps, &mut steps);
     fuse::with_shown_names(observed.group, observed.run, &mut steps);
     let mut status = TaskRunStatus {
         steps,

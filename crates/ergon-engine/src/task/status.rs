@@ -164,10 +164,23 @@ pub fn sidecars(task: &TaskSpec, pod: Option<&Pod>) -> Vec<SidecarState> {
         .collect()
 }
 
+/// The name of a step in a status. Tekton names a step without a name after its container.
+pub(super) fn step_name(container: &str) -> String {
+    container.strip_prefix("step-").unwrap_or(container).to_owned()
+}
+
+/// Keeps what is known of steps from their start on: where their StepActions came from.
+pub fn keep_origins(before: &[StepState], steps: &mut [StepState]) {
+    for known in before.iter().filter(|known| known.provenance.is_some()) {
+        if let Some(step) = steps.iter_mut().find(|step| step.name == known.name) {
+            step.provenance.clone_from(&known.provenance);
+        }
+    }
+}
+
 fn base(view: &StepView) -> StepState {
     StepState {
-        // Tekton names a step without a name after its container.
-        name: view.container.strip_prefix("step-").unwrap_or(&view.container).to_owned(),
+        name: step_name(&view.container),
         container: view.container.clone(),
         image_id: view.image_id.clone(),
         ..Default::default()

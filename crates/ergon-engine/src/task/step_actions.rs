@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::variables::{Part, Variable, variables};
 use ergon_api::{
-    Group, Param, ParamSpec, ParamValue, Step, StepActionSpec, StepRef, TaskRun, TaskSpec,
-    reasons::task_run as reasons,
+    Group, Param, ParamSpec, ParamValue, Provenance, RefSource, Step, StepActionSpec, StepRef, StepState,
+    TaskRun, TaskSpec, reasons::task_run as reasons,
 };
 
 use super::inputs::{Invalid, list, reference_scope};
-use super::params;
+use super::paths::step_container;
+use super::{params, status};
 use crate::Library;
 use crate::action::Need;
 use crate::definitions;
@@ -17,7 +18,8 @@ use crate::expr::{Scope, expand_object, expand_value};
 
 /// What is known of the StepAction that a step refers to.
 pub enum Lookup<'a> {
-    Found(&'a StepActionSpec),
+    /// With where it was fetched from, if it was.
+    Found(&'a StepActionSpec, Option<&'a RefSource>),
     /// To be looked up first.
     Wanted(Need),
     /// A resolver is at it.
@@ -37,7 +39,9 @@ pub fn look_up<'a>(
 ) -> Result<Lookup<'a>, String> {
     match definitions::step_action(library, reference, scope) {
         None => {}
-        Some(definitions::Lookup::Found(found)) => return Ok(Lookup::Found(&found.object.spec)),
+        Some(definitions::Lookup::Found(found)) => {
+            return Ok(Lookup::Found(&found.object.spec, found.source));
+        }
         Some(definitions::Lookup::Need(need)) => return Ok(Lookup::Wanted(need)),
         Some(definitions::Lookup::Failed(_, failure)) => return Err(failure.to_string()),
         Some(_) => return Ok(Lookup::Waiting),
@@ -47,7 +51,7 @@ pub fn look_up<'a>(
     };
     match library.step_actions.get(name) {
         None => Ok(Lookup::Wanted(Need::StepAction(name.to_owned()))),
-        Some(Some(action)) => Ok(Lookup::Found(action)),
+        Some(Some(action)) => Ok(Lookup::Found(action, None)),
         Some(None) => Err(format!(
             "stepactions.{} \"{name}\" not found in namespace \"{}\"",
             group.name(),
@@ -60,6 +64,8 @@ pub fn look_up<'a>(
 #[derive(Debug, Default)]
 pub struct Actions<'a> {
     pub found: BTreeMap<usize, &'a StepActionSpec>,
+    /// Where those came from that were fetched.
+    sources: BTreeMap<usize, &'a RefSource>,
     pub wanted: Vec<Need>,
     /// Resolvers are fetching some of them.
     pub is_waiting: bool,
@@ -77,8 +83,9 @@ impl<'a> Actions<'a> {
         for (at, step) in task.steps.iter().enumerate() {
             let Some(reference) = &step.ref_ else { continue };
             match look_up(group, run, reference, &scope, library) {
-                Ok(Lookup::Found(action)) => {
+                Ok(Lookup::Found(action, source)) => {
                     actions.found.insert(at, action);
+                    actions.sources.extend(source.map(|source| (at, source)));
                 }
                 Ok(Lookup::Wanted(need)) => {
                     wanted.insert(need);
@@ -89,6 +96,20 @@ impl<'a> Actions<'a> {
         }
         actions.wanted = wanted.into_iter().collect();
         Ok(actions)
+    }
+
+    /// What the status says of steps before they run: where their StepActions came from. None where none was fetched,
+    /// else all steps, since who follows them takes the list for the whole.
+    pub fn origins(&self, task: &TaskSpec) -> Vec<StepState> {
+        let from =
+            |source: &&RefSource| Provenance { ref_source: Some((*source).clone()), ..Default::default() };
+        let origin = |(at, step): (usize, &Step)| {
+            let container = step_container(&step.name, at);
+            let provenance = self.sources.get(&at).map(from);
+            StepState { name: status::step_name(&container), container, provenance, ..Default::default() }
+        };
+        let steps = task.steps.iter().enumerate().filter(|_| !self.sources.is_empty());
+        steps.map(origin).collect()
     }
 }
 
