@@ -52,6 +52,10 @@ impl<'a> Transport<'a> {
             _ => return Err(GitError::Refused(page.status.to_string())),
         }
         if let Some(base) = page.url.strip_suffix(SERVICE) {
+            // The token is for the server that was named, and for no other that it sends us to.
+            if !is_same_server(base, &self.base) {
+                self.authorization = None;
+            }
             base.clone_into(&mut self.base);
         }
         Ok(page.body)
@@ -81,6 +85,11 @@ impl<'a> Transport<'a> {
         headers.extend_from_slice(more);
         headers
     }
+}
+
+fn is_same_server(one: &str, other: &str) -> bool {
+    let origin = |url: &str| reqwest::Url::parse(url).map(|url| url.origin());
+    matches!((origin(one), origin(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 async fn upload_pack(folder: &str, args: &[&str], body: &[u8]) -> Result<Vec<u8>, GitError> {
