@@ -90,6 +90,7 @@ pub enum Command {
     #[command(visible_alias = "desc")]
     Describe(commands::describe::DescribeArgs),
     Logs(commands::logs::LogsArgs),
+    Explain(commands::explain::ExplainArgs),
     Cancel(commands::cancel::CancelArgs),
     Delete(commands::delete::DeleteArgs),
     Images(commands::images::ImagesArgs),

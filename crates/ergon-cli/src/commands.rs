@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod completion;
 pub mod delete;
 pub mod describe;
+pub mod explain;
 mod follow;
 pub mod images;
 pub mod install;
@@ -27,6 +28,7 @@ pub async fn dispatch(cli: Cli, console: Console) -> Result {
         Command::List(args) => list::list(args, cluster, console).await,
         Command::Describe(args) => describe::describe(args, cluster, console).await,
         Command::Logs(args) => logs::logs(args, cluster, console).await,
+        Command::Explain(args) => explain::explain(args, console),
         Command::Cancel(args) => cancel::cancel(args, cluster, console).await,
         Command::Delete(args) => delete::delete(args, cluster, console).await,
         Command::Images(args) => images::images(args, console).await,

@@ -20,7 +20,7 @@ pub(crate) use build::claim;
 pub(crate) use build::plan_env;
 pub use build::{PodInput, build, plan_of};
 pub(crate) use merge::{objects as merge, steps as merged_steps};
-pub(crate) use quantity::nanos;
+pub(crate) use quantity::{nanos, told};
 pub(crate) use security::with_volumes;
 pub(crate) use sidecar::unknown_images as unknown_sidecar_images;
 pub(crate) use volumes::{BIN, RUN, is_ours};

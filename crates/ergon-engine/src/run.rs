@@ -6,6 +6,7 @@ mod children;
 mod claims;
 mod conclude;
 mod defaults;
+mod explain;
 mod find;
 mod matrix;
 mod plan;
@@ -21,6 +22,7 @@ mod when;
 
 pub use child::{Child, Children, Why};
 pub use children::child_name;
+pub use explain::{Explained, NotShared, Planned, PlannedPod, explain};
 pub use plan::Plan;
 pub use reconcile::reconcile;
 pub use refused::child_refused;

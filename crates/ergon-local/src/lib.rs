@@ -13,4 +13,6 @@ pub use chain::chain;
 pub use container::{CONTAINER_ARG, Container, ContainerError, ContainerSpec, Runtime, container_main};
 pub use home::home;
 pub use images::{Image, ImageError, PullPolicy, Store};
-pub use run::{RunError, RunOptions, Stop, WorkspaceSource, run, target};
+pub use run::{RunError, RunOptions, Stop, WorkspaceSource, explain, run, target};
+
+pub use ergon_engine::run::{NotShared, Planned, PlannedPod};

@@ -5,6 +5,7 @@
 //! observation for the engine.
 
 mod environment;
+mod explain;
 mod inputs;
 mod pod;
 mod program;
@@ -28,6 +29,7 @@ use crate::container::Runtime;
 use crate::event::{Event, Status};
 use crate::images::{Image, PullEvent, PullPolicy, Store};
 
+pub use explain::explain;
 pub use inputs::target;
 use pod::{Finding, PodRun, Setting};
 use tell::Teller;
@@ -97,7 +99,8 @@ pub async fn run(options: RunOptions, events: mpsc::UnboundedSender<Event>) -> R
     let begun = Instant::now();
     let shim = program::shim()?;
     let folders = Folders::make(&options.home)?;
-    let world = inputs::world(&options, &folders)?;
+    let files = inputs::files(&options, &folders)?;
+    let world = inputs::world(&options, files, folders.run.join("claims"))?;
     let setting = Setting {
         store: Store::open(options.home.join("images"))?,
         runtime: Runtime::open(options.home.join("containers"))?,

@@ -72,10 +72,7 @@ enum RunOutput {
 pub async fn run(args: RunArgs, console: Console) -> Result {
     let files: Vec<PathBuf> = args.files.iter().chain(&args.more).cloned().collect();
     let documents = manifest::read(&files)?;
-    let target = ergon_local::target(&documents, args.name.as_deref()).map_err(of_run)?;
-    let target = &target.object;
-    let declared = declared(&documents, target);
-    let params = values(declared, &args.params, is_run(target))?;
+    let (target, params) = chosen(&documents, args.name.as_deref(), &args.params)?;
     let workspaces =
         args.workspaces.iter().map(|(name, place)| workspace(name, place)).collect::<Result<_>>()?;
     if args.dry_run {
@@ -86,6 +83,17 @@ pub async fn run(args: RunArgs, console: Console) -> Result {
     let home = home()?;
     let options = RunOptions { documents, name, params, workspaces, home, keep: args.keep, stop: stopped };
     Box::pin(carry_out(options, &stop, args.output, console)).await
+}
+
+/// What is to be run of the documents, and the values of its parameters.
+pub fn chosen<'a>(
+    documents: &'a [Document],
+    name: Option<&str>,
+    params: &[(String, String)],
+) -> Result<(&'a Object, Vec<Param>)> {
+    let target = &ergon_local::target(documents, name).map_err(of_run)?.object;
+    let params = values(declared(documents, target), params, is_run(target))?;
+    Ok((target, params))
 }
 
 /// Where images and runs are kept.
@@ -154,7 +162,7 @@ fn finish(status: Result<Status, RunError>) -> Result {
     }
 }
 
-fn of_run(error: RunError) -> Failure {
+pub fn of_run(error: RunError) -> Failure {
     match error {
         RunError::Input(message) => Failure::invalid(message),
         RunError::Dynamic { .. } => Failure::invalid(error.to_string()).hint("build it with `make build`"),

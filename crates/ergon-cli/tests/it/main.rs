@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here is to fail the test")]
 
+mod plans;
 mod program;
 mod reference;

@@ -7,6 +7,10 @@ use std::fmt;
 pub enum Why {
     /// `fuse: never`, or what holds where nothing is said.
     NotWanted,
+    /// No task that waits for it can be in its pod.
+    NothingFollows,
+    /// A final task follows only into the pod where all others are.
+    Scattered,
     /// It waits for a task that is not in the pod and may end later than the pod starts.
     WaitsForOthers(String),
     Matrix,
@@ -41,7 +45,9 @@ pub enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotWanted => f.write_str("it is not asked for (`fuse`)"),
+            Self::NotWanted => f.write_str("`fuse` does not ask for it"),
+            Self::NothingFollows => f.write_str("no task can follow it into its pod"),
+            Self::Scattered => f.write_str("not all tasks before it are in one pod"),
             Self::WaitsForOthers(task) => write!(f, "it also waits for `{task}`, which is not in that pod"),
             Self::Matrix => f.write_str("it has a matrix"),
             Self::Retries => f.write_str("it has `retries`: each try has a pod of its own"),
@@ -56,7 +62,7 @@ impl fmt::Display for Why {
             Self::UnknownKeys(result) => {
                 write!(f, "the keys of the result `{result}` are not declared: name them in its `properties`")
             }
-            Self::Differs(what) => write!(f, "its {what} is not that of the other tasks"),
+            Self::Differs(what) => write!(f, "its pod differs from that of the other tasks: {what}"),
             Self::TooLarge(what) => write!(f, "the pod would have too many {what}"),
             Self::CannotBeChecked(message) => write!(f, "it cannot be checked before: {message}"),
             Self::Reason => {

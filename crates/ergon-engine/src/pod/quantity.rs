@@ -36,6 +36,12 @@ pub(super) fn share(name: &str, quantity: &Quantity, parts: usize) -> Option<Qua
     })
 }
 
+/// This many thousand millionths, rounded up: in bytes for memory and storage, else in thousandths.
+pub(crate) fn told(name: &str, nanos: i128) -> Quantity {
+    let milli = NANOS / 1000;
+    if is_bytes(name) { bytes((nanos + NANOS - 1) / NANOS) } else { thousandths((nanos + milli - 1) / milli) }
+}
+
 fn is_bytes(name: &str) -> bool {
     matches!(name, "memory" | "ephemeral-storage") || name.starts_with("hugepages-")
 }

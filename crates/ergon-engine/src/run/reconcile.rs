@@ -312,9 +312,9 @@ impl<'a> Pass<'a> {
             now: self.now,
         };
         match share::shared(&context, place, &mut Vec::new()) {
-            Ok(share::Shared { pod, tasks, mut first, claims, has_folders }) => {
+            Ok(share::Shared { pod, tasks, mut first, claims, folders }) => {
                 let name = pod.metadata.name.as_deref().unwrap_or_default();
-                share::mark(&mut first, name, &tasks, has_folders);
+                share::mark(&mut first, name, &tasks, !folders.is_empty());
                 self.actions.extend(claims.into_iter().map(|claim| Action::CreateClaim(Box::new(claim))));
                 self.actions.push(Action::CreatePod(Box::new(pod)));
                 let made = Made::Task(Box::new(first));

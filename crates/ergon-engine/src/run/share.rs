@@ -14,6 +14,7 @@ use crate::fuse::{EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, SharedP
 use crate::task::PodSeen;
 
 pub(super) use compile::{Context, Shared, Stop, ended, shared, uses};
+pub(super) use member::alone;
 
 /// Where a task is that shares a pod.
 #[derive(Debug, Clone, Copy)]

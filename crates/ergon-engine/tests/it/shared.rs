@@ -1,12 +1,12 @@
 //! A run whose tasks share pods comes to the same end as one in which each has its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{Config, Group, PipelineRun, Task, TaskRun};
 use ergon_engine::coordinate::{Command, Event, PodState, StepId};
 use ergon_engine::fuse::{SHARED_LABEL, SharedPod, Sharing, made_with};
 use ergon_engine::pod::{Platform, plan_of};
-use ergon_engine::run::{self, Children};
+use ergon_engine::run::{self, Children, Explained, Planned, PlannedPod};
 use ergon_engine::task::{self, PodSeen, pod_name};
 use ergon_engine::{Action, Library, Need, Outcome};
 use ergon_wire::{Exit, ExitRecord, RunCommand, StepResult, StopReason};
@@ -523,6 +523,27 @@ fn a_halt_lets_what_runs_go_on_and_starts_nothing() {
     assert!(!running.state.has_failed());
 }
 
+/// What is told of a run before it starts.
+fn planned(world: &World) -> Planned {
+    let mut library = Library::default();
+    loop {
+        let observed = run::Observed {
+            group: world.group,
+            run: &world.run,
+            children: Children::default(),
+            ancestors: &[],
+            library: &library,
+            config: &Config::default(),
+            plan: None,
+            sharing: None,
+        };
+        match run::explain(&observed, &world.platform, world.moment()).unwrap() {
+            Explained::Plan(plan) => return plan,
+            Explained::Needs(needs) => needs.iter().for_each(|need| world.look_up(need, &mut library)),
+        }
+    }
+}
+
 /// A random pipeline: which tasks each waits for, how it ends, and what of its parents it uses.
 fn pipelines() -> impl Strategy<Value = (Value, Vec<usize>)> {
     let task = (any::<u8>(), 0u8..10, any::<u8>(), any::<u8>(), 0u8..12);
@@ -570,6 +591,26 @@ fn pipelines() -> impl Strategy<Value = (Value, Vec<usize>)> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// What is told before is what happens, where all goes well and nothing is skipped.
+    #[test]
+    fn the_plan_is_what_happens((spec, order) in pipelines()) {
+        let planned = planned(&World::new(spec.clone(), &json!({}), true, Vec::new()));
+        let world = World::new(spec, &json!({}), true, order).play();
+        let status = world.run.status.as_ref().unwrap();
+        let runs = world.task_runs.values();
+        prop_assume!(status.skipped_tasks.is_empty() && !runs.clone().any(TaskRun::is_failed));
+        prop_assume!(status.condition().is_some_and(|condition| condition.reason() == "Succeeded"));
+        let annotation = |run: &TaskRun| run.metadata.annotations.as_ref()?.get("ergon.dev/shared-with").cloned();
+        let happened: BTreeSet<String> = runs.filter_map(annotation).collect();
+        let told: BTreeSet<String> =
+            planned.pods.iter().filter(|pod| pod.tasks.len() > 1).map(|pod| pod.tasks.join(",")).collect();
+        prop_assert_eq!(&told, &happened);
+        for edge in planned.not_shared.iter().filter_map(|edge| Some((edge.after.as_ref()?, &edge.task))) {
+            let both = |pod: &&PlannedPod| pod.tasks.contains(edge.0) && pod.tasks.contains(edge.1);
+            prop_assert_eq!(planned.pods.iter().find(both), None, "{:?}", edge);
+        }
+    }
 
     /// Without failures, whatever order the steps end in. (With them, what else had begun by then depends on time.)
     #[test]

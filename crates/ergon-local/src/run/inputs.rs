@@ -1,7 +1,7 @@
 //! From documents and options to a world with one run in it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use ergon_api::manifest::Object;
@@ -17,10 +17,12 @@ use super::world::{Files, World};
 use super::{Folders, RunError, RunOptions, WorkspaceSource, volumes};
 
 /// Finds what is to be run, and puts everything in its place.
-pub(super) fn world(options: &RunOptions, folders: &Folders) -> Result<World, RunError> {
+///
+/// `files`: what containers mount; `claims_dir`: where claims that do not exist yet are to be.
+pub(super) fn world(options: &RunOptions, files: Files, claims_dir: PathBuf) -> Result<World, RunError> {
     let chosen = target(&options.documents, options.name.as_deref())?;
     let group = group_of(&chosen.object);
-    let mut world = World::new(group, files(options, folders)?, folders.run.join("claims"));
+    let mut world = World::new(group, files, claims_dir);
     for document in &options.documents {
         match &document.object {
             Object::Task(task) => {
@@ -198,7 +200,8 @@ fn folder_claim(workspace: &str) -> String {
     format!("folder:{workspace}")
 }
 
-fn files(options: &RunOptions, folders: &Folders) -> Result<Files, RunError> {
+/// The user's folders, and the objects in the files that containers mount.
+pub(super) fn files(options: &RunOptions, folders: &Folders) -> Result<Files, RunError> {
     let mut files = Files::default();
     let mut claims = BTreeMap::new();
     for (name, source) in &options.workspaces {
@@ -276,7 +279,7 @@ fn accounts(documents: &[Document]) -> BTreeMap<String, Account> {
         .collect()
 }
 
-fn claim_dir(run: &Path, name: &str) -> Result<std::path::PathBuf, RunError> {
+fn claim_dir(run: &Path, name: &str) -> Result<PathBuf, RunError> {
     let path = run.join("claims").join(name);
     volumes::make_open_dir(&path).map_err(|source| RunError::Folder { path: path.clone(), source })?;
     Ok(path)

@@ -37,8 +37,8 @@ pub(in crate::run) struct Shared {
     pub first: TaskRun,
     /// The claims that it needs.
     pub claims: Vec<PersistentVolumeClaim>,
-    /// Whether folders of the pod took the place of claims.
-    pub has_folders: bool,
+    /// The claims whose place folders of the pod took.
+    pub folders: Vec<String>,
 }
 
 /// Why there is no shared pod yet, or none at all.
@@ -82,7 +82,7 @@ fn attempt(
     let Context { observed, prepared, states, .. } = context;
     let plan = &prepared.plan;
     if !plan.order().iter().any(|place| plan.parents(*place).contains(&first)) {
-        return Err(Why::NotWanted.into());
+        return Err(Why::NothingFollows.into());
     }
     let first = states.at(first).task;
     let graph =
@@ -151,7 +151,7 @@ fn attempt(
     }
     refused.extend(more);
     if members.len() < 2 {
-        return Err(Why::NotWanted.into());
+        return Err(Why::NothingFollows.into());
     }
     let (claims, emptied) = claims(prepared, &tasks);
     let limited = observed.library.limit_ranges.as_ref().is_some_and(|ranges| !ranges.is_empty());
@@ -159,7 +159,7 @@ fn attempt(
     let mut pod = fuse::merge(observed.group, graph, &members, part, &emptied, limited)?;
     pod.metadata.owner_references =
         observed.run.controller_owner_ref(&observed.group).map(|owner| vec![owner]);
-    Ok(Shared { pod, tasks, first: run, claims, has_folders: !emptied.is_empty() })
+    Ok(Shared { pod, tasks, first: run, claims, folders: emptied })
 }
 
 fn task_of<'a>(prepared: &'a Prepared, name: &str) -> Option<&'a PipelineTask> {

@@ -30,25 +30,9 @@ pub(super) fn build(
     finally: bool,
 ) -> Result<(Member, TaskRun), Stop> {
     let spec = check(context, task)?;
-    let mut scope = scope(context, task)?;
-    if finally {
-        mark_ends(context, task, &mut scope)?;
-    }
-    let making = Making {
-        group: context.observed.group,
-        run: context.observed.run,
-        ancestors: context.observed.ancestors,
-        prepared: context.prepared,
-        scope: &scope,
-        config: context.observed.config,
-        finally,
-        retry: 0,
-    };
-    let made = making.runs(task).map_err(|invalid| Why::CannotBeChecked(invalid.message))?;
+    let made = runs(context, task, finally)?;
     let Ok([Made::Task(run)]) = <[Made; 1]>::try_from(made) else { return Err(Why::Matrix.into()) };
-    let mut marked = (*run).clone();
-    marked.metadata.uid = Some(UID.to_owned());
-    let mut pod = own_pod(context, &marked)?;
+    let mut pod = own_pod(context, &run)?;
     for container in pod.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
         // They only show what the plan says, which is not known yet.
         if container.args.iter().flatten().any(|word| is_late(word)) {
@@ -73,6 +57,40 @@ pub(super) fn build(
     );
     let wanted_security = template.and_then(|template| template.security_context);
     Ok((Member { task: task.name.clone(), pod, plan, late_env, wanted_security }, *run))
+}
+
+/// The pod that a task has where it shares none, or one leg of its matrix.
+///
+/// # Errors
+/// What must be looked up first, or why there is no pod that could be told of before.
+pub(in crate::run) fn alone(context: &Context<'_>, task: &PipelineTask, finally: bool) -> Result<Pod, Stop> {
+    if task.is_pipeline() {
+        return Err(Why::Pipeline.into());
+    }
+    match runs(context, task, finally)?.first() {
+        Some(Made::Task(run)) => own_pod(context, run),
+        Some(Made::Custom(_) | Made::Pipeline(_)) => Err(Why::CustomTask.into()),
+        None => Err(Why::Matrix.into()),
+    }
+}
+
+/// The runs of a task, with marks in the place of what is not known yet.
+fn runs(context: &Context<'_>, task: &PipelineTask, finally: bool) -> Result<Vec<Made>, Stop> {
+    let mut scope = scope(context, task)?;
+    if finally {
+        mark_ends(context, task, &mut scope)?;
+    }
+    let making = Making {
+        group: context.observed.group,
+        run: context.observed.run,
+        ancestors: context.observed.ancestors,
+        prepared: context.prepared,
+        scope: &scope,
+        config: context.observed.config,
+        finally,
+        retry: 0,
+    };
+    Ok(making.runs(task).map_err(|invalid| Why::CannotBeChecked(invalid.message))?)
 }
 
 /// What can be told without building anything.
@@ -168,14 +186,16 @@ fn mark(declared: Option<&TaskResult>, name: &str) -> Result<ParamValue, Stop> {
     })
 }
 
-/// The pod that the task's own decision makes for this run.
+/// The pod that the task's own decision makes for this run, with a mark for its UID.
 fn own_pod(context: &Context<'_>, run: &TaskRun) -> Result<Pod, Stop> {
     let observed = context.observed;
+    let mut run = run.clone();
+    run.metadata.uid = Some(UID.to_owned());
     let config: &Config = observed.config;
     let outcome = task::reconcile(
         &task::Observed {
             group: observed.group,
-            run,
+            run: &run,
             pod: PodSeen::NotInCache,
             report: None,
             library: observed.library,
