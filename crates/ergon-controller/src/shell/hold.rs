@@ -2,7 +2,8 @@
 //!
 //! A pod that starts passes through half a dozen states within a second, each with its own message. Whoever looks
 //! wants the last of them, and every write costs the API server and all who watch. So the first one waits a moment,
-//! and what is decided by then is written.
+//! and what is decided by then is written. Where many runs wait for their turn, the API server has enough to do with
+//! what makes them go on: it waits longer then, and that the first step begins waits as well.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -16,6 +17,33 @@ use crate::sync::lock;
 
 /// How long such a write waits at most.
 const WAIT: Duration = Duration::from_secs(1);
+/// The same where there is much to do.
+const LONG_WAIT: Duration = Duration::from_secs(5);
+/// How many runs have to wait for their turn for that.
+const MANY: usize = 16;
+
+/// How much there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// As usual.
+    Calm,
+    /// More than can be done at once.
+    Busy,
+}
+
+impl Pace {
+    /// Where so many runs wait for their turn.
+    pub fn of(depth: usize) -> Self {
+        if depth > MANY { Self::Busy } else { Self::Calm }
+    }
+
+    fn wait(self) -> Duration {
+        match self {
+            Self::Calm => WAIT,
+            Self::Busy => LONG_WAIT,
+        }
+    }
+}
 
 /// Since when runs wait for their status to be written.
 #[derive(Debug, Default)]
@@ -25,13 +53,13 @@ pub struct Held {
 
 impl Held {
     /// How long the run still has to wait. None: its time has come.
-    pub fn left(&self, key: &Key) -> Option<Duration> {
+    pub fn left(&self, key: &Key, pace: Pace) -> Option<Duration> {
         let mut since = lock(&self.since);
         let began = match since.get(key) {
             Some(began) => *began,
             None => *since.entry(key.clone()).or_insert_with(Instant::now),
         };
-        Some(WAIT.saturating_sub(began.elapsed())).filter(|left| !left.is_zero())
+        Some(pace.wait().saturating_sub(began.elapsed())).filter(|left| !left.is_zero())
     }
 
     /// Its status was written, or has become what is stored.
@@ -46,14 +74,14 @@ impl Held {
     }
 }
 
-/// Whether a change of a status may wait: the run goes on before and after it, no step is the first to begin, and
-/// nothing but conditions, steps and sidecars differs. `patch` is the change.
-pub(super) fn may_wait(old: &Value, new: &Value, patch: &Value) -> bool {
+/// Whether a change of a status may wait: the run goes on before and after it, no step is the first to begin (or there
+/// is much to do), and nothing but conditions, steps and sidecars differs. `patch` is the change.
+pub(super) fn may_wait(old: &Value, new: &Value, patch: &Value, pace: Pace) -> bool {
     let of_progress = |field: &String| matches!(field.as_str(), "conditions" | "steps" | "sidecars");
     patch.as_object().is_some_and(|patch| patch.keys().all(of_progress))
         && goes_on(old)
         && goes_on(new)
-        && (has_begun(old) || !has_begun(new))
+        && (pace == Pace::Busy || has_begun(old) || !has_begun(new))
 }
 
 fn goes_on(status: &Value) -> bool {
@@ -89,17 +117,18 @@ mod tests {
         let mut other_pod = going.clone();
         other_pod["podName"] = json!("p-retry1");
         let begun = status("Unknown", "Running", running.clone());
-        for (old, new, expected, case) in [
-            (going.clone(), status("Unknown", "Pulling", waiting.clone()), true, "a message"),
-            (going.clone(), status("Unknown", "Pending", json!([])), true, "steps that wait"),
-            (json!({}), going.clone(), false, "the first status"),
-            (going.clone(), begun.clone(), false, "the first step begins"),
-            (begun.clone(), status("Unknown", "Running", pulled), true, "more about a step that runs"),
-            (begun, status("True", "Done", running), false, "the end"),
-            (going.clone(), other_pod, false, "another try"),
+        for (old, new, calm, busy, case) in [
+            (going.clone(), status("Unknown", "Pulling", waiting.clone()), true, true, "a message"),
+            (going.clone(), status("Unknown", "Pending", json!([])), true, true, "steps that wait"),
+            (json!({}), going.clone(), false, false, "the first status"),
+            (going.clone(), begun.clone(), false, true, "the first step begins"),
+            (begun.clone(), status("Unknown", "Running", pulled), true, true, "more about a step that runs"),
+            (begun, status("True", "Done", running), false, false, "the end"),
+            (going.clone(), other_pod, false, false, "another try"),
         ] {
             let patch = merge_diff(&old, &new).expect("they differ");
-            assert_eq!(may_wait(&old, &new, &patch), expected, "{case}");
+            assert_eq!(may_wait(&old, &new, &patch, Pace::Calm), calm, "{case}");
+            assert_eq!(may_wait(&old, &new, &patch, Pace::Busy), busy, "{case}, while busy");
         }
     }
 }

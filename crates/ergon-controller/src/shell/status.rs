@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::hold::may_wait;
+use super::hold::{Pace, may_wait};
 use super::{Error, FIELD_MANAGER, Key, Shell};
 use crate::cache::{Cache, Name};
 use crate::cloud_events::{self, CloudEvent};
@@ -57,8 +57,9 @@ impl Shell {
             self.held.forget(key);
             return Ok(Written::Nothing);
         };
-        if may_wait(&old, &new, &status)
-            && let Some(left) = self.held.left(key)
+        let pace = Pace::of(self.queue.depth());
+        if may_wait(&old, &new, &status, pace)
+            && let Some(left) = self.held.left(key, pace)
             && let Ok(later) = Timestamp::now().checked_add(left)
         {
             return Ok(Written::Later(later));

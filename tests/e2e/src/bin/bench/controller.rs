@@ -55,11 +55,7 @@ impl Controller {
 
     /// Processor time so far, in seconds; none where the node is another machine.
     pub fn processor(&self) -> Option<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process?)).ok()?;
-        // The name in parentheses may have spaces. After it come the state (field 3) and so on; 14 and 15 are the times.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
-        Some((ticks(14)? + ticks(15)?) / TICKS_A_SECOND)
+        processor_of(self.process?)
     }
 
     /// What it has counted so far.
@@ -117,20 +113,40 @@ pub fn counted(before: &Counters, after: &Counters, name: &str, labels: &[&str])
     sums
 }
 
+/// Processor time so far of the API server, in seconds; none where it runs on another machine, or more than one here.
+pub fn api_server() -> Option<f64> {
+    let ours = std::fs::read_link("/proc/self/ns/net").ok()?;
+    let mut all =
+        processes(|command| command.split('\0').take(2).any(|part| part.ends_with("kube-apiserver")));
+    all.retain(|process| std::fs::read_link(format!("/proc/{process}/ns/net")).is_ok_and(|net| net == ours));
+    if let [one] = all[..] { processor_of(one) } else { None }
+}
+
 /// The process of the controller whose cgroup is named after its pod.
 fn process(uid: &str) -> Option<u32> {
     let with_underscores = uid.replace('-', "_");
-    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
-        let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-        if !read("cmdline").starts_with("/ergon-controller") {
-            continue;
-        }
-        let cgroup = read("cgroup");
-        if cgroup.contains(uid) || cgroup.contains(&with_underscores) {
-            return entry.file_name().to_str()?.parse().ok();
-        }
-    }
-    None
+    processes(|command| command.starts_with("/ergon-controller")).into_iter().find(|process| {
+        let cgroup = std::fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+        cgroup.contains(uid) || cgroup.contains(&with_underscores)
+    })
+}
+
+/// The processes of this machine with such a command line, whose arguments each end with a zero byte.
+fn processes(wanted: impl Fn(&str) -> bool) -> Vec<u32> {
+    let is_wanted = |process: &u32| {
+        let command = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        wanted(&String::from_utf8_lossy(&command))
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_wanted).collect()
+}
+
+fn processor_of(process: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name in parentheses may have spaces. After it come the state (field 3) and so on; 14 and 15 are the times.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
+    Some((ticks(14)? + ticks(15)?) / TICKS_A_SECOND)
 }
 
 fn memory_of(process: u32) -> Option<f64> {

@@ -16,7 +16,7 @@ use kube::{Api, Resource, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::cases::Scale;
-use crate::controller::{Controller, counted};
+use crate::controller::{Controller, api_server, counted};
 use crate::measure::{api_of, succeeded};
 use crate::shapes;
 
@@ -44,6 +44,8 @@ pub struct Measured {
     memory: [f64; 3],
     /// Processor time of the controller, in seconds.
     processor: Option<f64>,
+    /// Processor time of the API server, in milliseconds: for a plain pod, and for a task.
+    api_server: [Option<f64>; 2],
     /// Writes of the controller by verb and kind, such as `patch-status TaskRun`, for one task.
     writes: BTreeMap<String, f64>,
     reconciles: f64,
@@ -92,6 +94,8 @@ impl Measured {
             "kib_per_finished_run": round((after - before) * 1024.0 / self.runs),
             "cpu_ms_per_task": round(self.processor_ms()),
             "cpu_cores": self.processor.map(|seconds| round(seconds / self.seconds)),
+            "api_server_cpu_ms_per_task": self.api_server[1].map(round),
+            "api_server_cpu_ms_per_raw_pod": self.api_server[0].map(round),
             "writes_per_task": self.writes,
             "reconciles_per_task": round(self.reconciles / self.tasks),
             "etcd_bytes_per_run": round(self.bytes_a_run()),
@@ -110,9 +114,11 @@ pub async fn measure(space: &Space, case: &Scale) -> Result<Measured> {
     let ended =
         |pod: &Pod| Ok(pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded"));
     let api: Api<Pod> = space.api();
-    let raw = all(space, &api, &pods, ended).await.context("plain pods")?;
-    remove(&api).await?;
     let pods_made = pods.len() as f64;
+    let served = api_server();
+    let raw = all(space, &api, &pods, ended).await.context("plain pods")?;
+    let for_a_pod = passed(served, api_server()).map(|seconds| seconds * 1000.0 / pods_made);
+    remove(&api).await?;
 
     let controller = Controller::find(space.cluster()).await?;
     let counters = controller.counters().await?;
@@ -120,6 +126,7 @@ pub async fn measure(space: &Space, case: &Scale) -> Result<Measured> {
     let runs: Vec<Value> = (0..case.runs).map(|number| (case.run)(&format!("r{number:04}"))).collect();
     let api = api_of(space, runs.first().context("no runs")?)?;
     let mut peak = before;
+    let served = api_server();
     let looking = async {
         loop {
             tokio::time::sleep(LOOK).await;
@@ -133,7 +140,8 @@ pub async fn measure(space: &Space, case: &Scale) -> Result<Measured> {
         seconds = all(space, &api, &runs, succeeded) => seconds?,
         error = looking => return Err(error),
     };
-    let processor = processor.zip(controller.processor()).map(|(before, after)| after - before);
+    let processor = passed(processor, controller.processor());
+    let for_a_task = passed(served, api_server()).map(|seconds| seconds * 1000.0 / tasks as f64);
     let now = controller.counters().await?;
     tokio::time::sleep(REST).await;
     let after = controller.memory().await?;
@@ -155,11 +163,17 @@ pub async fn measure(space: &Space, case: &Scale) -> Result<Measured> {
         pods_a_second: pods_made / raw,
         memory: [before, peak.max(after), after],
         processor,
+        api_server: [for_a_pod, for_a_task],
         writes: writes.into_iter().map(|(what, count)| (what, crate::rounded(count / tasks))).collect(),
         reconciles,
         bytes: [runs, children, pods],
         largest,
     })
+}
+
+/// What has passed between two readings.
+fn passed(before: Option<f64>, after: Option<f64>) -> Option<f64> {
+    before.zip(after).map(|(before, after)| after - before)
 }
 
 /// Seconds from the first creation until all objects are as wanted.
