@@ -67,6 +67,12 @@ impl Scope {
         }
     }
 
+    /// Whether the path stands for a text.
+    pub fn has_text(&self, path: &[&str]) -> bool {
+        let path: Vec<String> = path.iter().map(|&segment| segment.to_owned()).collect();
+        matches!(self.values.get(&path), Some(ParamValue::String(_)))
+    }
+
     /// Takes one value out, so that references to it stay as they are.
     pub fn remove(&mut self, path: &[&str]) {
         self.values.remove(&path.iter().map(|&segment| segment.to_owned()).collect::<Vec<_>>());

@@ -74,7 +74,8 @@ pub fn len(matrix: &Matrix) -> usize {
     crossed.unwrap_or_else(|| legs(matrix).len())
 }
 
-/// The parameters of each leg, in Tekton's order, which their results keep: the first parameter changes fastest.
+/// The parameters of each leg, sorted by name. The legs are in Tekton's order, which their results keep: the first
+/// parameter changes fastest.
 ///
 /// `include` adds to the combinations that have the same values, and makes legs of its own where none has, as Tekton
 /// does.
@@ -121,6 +122,9 @@ pub fn legs(matrix: &Matrix) -> Vec<Vec<Param>> {
             legs.push(include.params.clone());
         }
     }
+    for leg in &mut legs {
+        leg.sort_by(|one, other| one.name.cmp(&other.name));
+    }
     legs
 }
 
@@ -145,7 +149,7 @@ mod tests {
         let params = serde_json::json!([{"name": "os", "value": ["linux", "mac"]}, {"name": "go", "value": ["1", "2"]}]);
         assert_eq!(
             shown(serde_json::json!({"params": params})),
-            ["os=linux,go=1", "os=mac,go=1", "os=linux,go=2", "os=mac,go=2"]
+            ["go=1,os=linux", "go=1,os=mac", "go=2,os=linux", "go=2,os=mac"]
         );
         let include = serde_json::json!([
             {"params": [{"name": "os", "value": "mac"}, {"name": "flag", "value": "x"}]},
@@ -153,7 +157,7 @@ mod tests {
         ]);
         assert_eq!(
             shown(serde_json::json!({"params": params, "include": include})),
-            ["os=linux,go=1", "os=mac,go=1,flag=x", "os=linux,go=2", "os=mac,go=2,flag=x", "os=bsd"]
+            ["go=1,os=linux", "flag=x,go=1,os=mac", "go=2,os=linux", "flag=x,go=2,os=mac", "os=bsd"]
         );
         assert_eq!(
             shown(

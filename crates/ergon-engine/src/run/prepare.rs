@@ -262,13 +262,24 @@ fn put(
     put.params = matrix::expand_params(&outer.params, &scope);
     put.matrix = outer.matrix.as_ref().map(|outer| matrix::expand(outer, &scope));
     if let Some(mut embedded) = embedded {
-        // What the task itself is given wins, and is put in when it runs; a default of its spec does not.
+        // What the task itself is given wins; a default of its spec does not.
         let mut inner = scope.clone();
         let legs = task.matrix.iter().flat_map(|matrix| {
             matrix.params.iter().chain(matrix.include.iter().flat_map(|include| &include.params))
         });
-        for given in task.params.iter().chain(legs) {
+        for given in legs {
             inner.remove(&["params", &given.name]);
+        }
+        for given in &put.params {
+            let path = ["params", given.name.as_str()];
+            match &given.value {
+                // Where it hides a text of the pipeline's, it takes that one's place at once, as Tekton has it.
+                ParamValue::String(text) if !text.contains("$(") && inner.has_text(&path) => {
+                    inner.set(&path, text.clone());
+                }
+                // It is put in when the task runs.
+                _ => inner.remove(&path),
+            }
         }
         for workspace in &embedded.task.workspaces {
             inner.remove(&["workspaces", &workspace.name, "bound"]);
