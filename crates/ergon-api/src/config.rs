@@ -173,7 +173,7 @@ mod tests {
             [
                 "feature-flags: `max-result-size` is `2000000`: a number from 0 to 1572863 is needed (bytes)",
                 "feature-flags: `coschedule` is `pipelinerun`, which is none of workspaces, pipelineruns, \
-                 isolate-pipelinerun, disabled (did you mean `pipelineruns`?)",
+                 isolate-pipelinerun, disabled, pod (did you mean `pipelineruns`?)",
                 "feature-flags: there is no setting `enable-artifact` (did you mean `enable-artifacts`?)",
             ]
         );
