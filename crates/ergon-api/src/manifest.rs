@@ -71,6 +71,16 @@ pub fn from_value(value: Value, name: &str) -> Result<Object, Vec<Diagnostic>> {
     }
 }
 
+/// The `apiVersion` and `kind` of a file's first object, and nothing more is looked at; none where there is no object.
+///
+/// # Errors
+/// A file that is no YAML.
+pub fn head(text: &str) -> Result<Option<(String, String)>, Diagnostic> {
+    let first = yaml::read(text, "")?.into_iter().next();
+    let field = |value: &Value, name: &str| Some(value.get(name)?.as_str()?.to_owned());
+    Ok(first.and_then(|(value, _)| field(&value, "apiVersion").zip(field(&value, "kind"))))
+}
+
 /// One object of a file, with the places of its fields.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {

@@ -5,17 +5,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use ergon_engine::ImageConfig;
-use k8s_openapi::api::core::v1::Secret;
-use oci_client::client::{
-    Certificate, CertificateEncoding, ClientConfig, ClientProtocol, current_platform_resolver,
-};
+use ergon_resolve::registry::{self, Login};
+use ergon_resolve::{Backoff, Data};
+use oci_client::Reference;
 use oci_client::config::ConfigFile;
-use oci_client::errors::OciDistributionError;
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
 use tokio::time::Instant;
 
-use crate::pull_secrets::{self, Login};
 use crate::sync::lock;
 
 /// How many images are remembered.
@@ -44,7 +39,7 @@ impl Images {
     pub async fn config(
         &self,
         image: &str,
-        secrets: &[Secret],
+        secrets: &[Data<Vec<u8>>],
         authorities: &str,
     ) -> Result<ImageConfig, String> {
         let explained = |why: String| {
@@ -52,7 +47,7 @@ impl Images {
         };
         let reference: Reference =
             image.parse().map_err(|error| explained(format!("`{image}` is no image reference: {error}")))?;
-        let logins = pull_secrets::logins(secrets, reference.registry(), reference.repository());
+        let logins = registry::logins(secrets, &reference);
         let key = (image.to_owned(), logins);
         if let Some(known) = lock(&self.known).get(&key)
             && known.until.is_none_or(|until| Instant::now() < until)
@@ -79,22 +74,15 @@ impl Images {
 }
 
 async fn read(reference: &Reference, logins: &[Login], authorities: &str) -> Result<ImageConfig, String> {
-    let auths = logins
-        .iter()
-        .map(|login| RegistryAuth::Basic(login.user.clone(), login.password.clone()))
-        .chain([RegistryAuth::Anonymous]);
-    let mut refusals = Vec::new();
-    for auth in auths {
-        // A client keeps the first login that it is given.
-        let client =
-            client(reference, authorities).map_err(|error| format!("no client for registries: {error}"))?;
-        match client.pull_manifest_and_config(reference, &auth).await {
-            Ok((_, _, config)) => return parse(&config),
-            Err(error) => refusals.push(error.to_string()),
-        }
-    }
-    // The first login is the one that was meant.
-    Err(format!("`{}` says: {}", reference.resolve_registry(), refusals.swap_remove(0)))
+    let backoff = Backoff::default();
+    let config = registry::read(reference, logins, authorities, &backoff, |client, auth| {
+        let reference = reference.clone();
+        Box::pin(async move {
+            let (_, _, config) = client.pull_manifest_and_config(&reference, auth).await?;
+            Ok(config)
+        })
+    });
+    parse(&config.await?)
 }
 
 fn parse(config: &str) -> Result<ImageConfig, String> {
@@ -104,60 +92,9 @@ fn parse(config: &str) -> Result<ImageConfig, String> {
     Ok(ImageConfig { entrypoint: config.entrypoint.unwrap_or_default(), cmd: config.cmd.unwrap_or_default() })
 }
 
-fn client(reference: &Reference, authorities: &str) -> Result<Client, OciDistributionError> {
-    let protocol =
-        if is_local(reference.resolve_registry()) { ClientProtocol::Http } else { ClientProtocol::Https };
-    // `Client::new` panics where the machine has no certificate authorities.
-    Client::try_from(ClientConfig {
-        protocol,
-        extra_root_certificates: certificates(authorities),
-        platform_resolver: Some(Box::new(|entries| {
-            // An image for other machines alone has the same entrypoint there.
-            current_platform_resolver(entries).or_else(|| entries.first().map(|entry| entry.digest.clone()))
-        })),
-        connect_timeout: Some(Duration::from_secs(5)),
-        read_timeout: Some(Duration::from_secs(10)),
-        ..Default::default()
-    })
-}
-
-/// The certificates of a PEM text, each by itself.
-fn certificates(authorities: &str) -> Vec<Certificate> {
-    const END: &str = "-----END CERTIFICATE-----";
-    authorities
-        .split_inclusive(END)
-        .filter(|part| part.ends_with(END))
-        .map(|part| Certificate { encoding: CertificateEncoding::Pem, data: part.as_bytes().to_vec() })
-        .collect()
-}
-
-/// Registries on this machine speak plain HTTP, as every container runtime takes them to.
-fn is_local(registry: &str) -> bool {
-    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
-    host == "localhost" || host == "[::1]" || host.starts_with("127.")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn registries_on_this_machine() {
-        for (image, local) in [
-            ("busybox", false),
-            ("ghcr.io/x/y:1", false),
-            ("localhost/busybox:1", true),
-            (
-                "localhost:5000/a/b@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-                true,
-            ),
-            ("127.0.0.1:5000/a", true),
-            ("127x.example.com/a", false),
-        ] {
-            let reference: Reference = image.parse().expect("a reference");
-            assert_eq!(is_local(reference.resolve_registry()), local, "{image}");
-        }
-    }
 
     #[tokio::test]
     async fn a_reference_that_cannot_be_read_is_explained() {

@@ -24,7 +24,6 @@ mod images;
 mod lease;
 mod merge_diff;
 mod platform;
-mod pull_secrets;
 mod reports;
 mod requests;
 mod resolution;

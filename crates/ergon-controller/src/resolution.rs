@@ -20,6 +20,7 @@ use tracing::{debug, info};
 use crate::install::{TEKTON_NAMESPACE, resolvers_namespace};
 use crate::queue::Queue;
 use crate::requests::Requests;
+use crate::settings::Settings;
 use crate::shell::Key;
 use crate::sync::lock;
 use world::ClusterWorld;
@@ -46,10 +47,11 @@ pub struct Asker<'a> {
 struct Inner {
     client: Client,
     queue: Arc<Queue<Key>>,
+    settings: Arc<Settings>,
     resolvers: Resolvers,
     requests: Arc<Requests>,
     state: Mutex<State>,
-    /// Where the settings of the installation are.
+    /// Where the ConfigMaps of the installation are.
     namespace: OnceLock<String>,
 }
 
@@ -76,11 +78,12 @@ struct Waiting {
 }
 
 impl Resolutions {
-    pub fn new(client: Client, queue: Arc<Queue<Key>>) -> Self {
+    pub fn new(client: Client, queue: Arc<Queue<Key>>, settings: Arc<Settings>) -> Self {
         let requests = Arc::new(Requests::new(client.clone()));
         let inner = Inner {
             client,
             queue,
+            settings,
             resolvers: Resolvers::new(false),
             requests: Arc::clone(&requests),
             state: Mutex::default(),
@@ -89,7 +92,7 @@ impl Resolutions {
         Self { inner: Arc::new(inner), requests }
     }
 
-    /// Says where the settings of the installation are. Once, before the first question.
+    /// Says where the ConfigMaps of the installation are. Once, before the first question.
     pub fn settings_in(&self, namespace: &str) {
         let _ = self.inner.namespace.set(namespace.to_owned());
     }
@@ -212,7 +215,7 @@ impl Inner {
             group,
             namespace: namespace.to_owned(),
             settings: resolvers_namespace(tekton),
-            installation: tekton.to_owned(),
+            installation: Arc::clone(&self.settings),
         };
         self.resolvers.resolve(&world, request).await
     }
@@ -296,7 +299,7 @@ mod tests {
                 "spec": {"steps": [{"image": "i", "script": script}]}})
         };
         fake.put(path, task("old"));
-        let resolutions = Resolutions::new(fake.client(), Arc::default());
+        let resolutions = Resolutions::new(fake.client(), Arc::default(), Arc::default());
         let script = |answer: Answer| match answer {
             Answer::Found(found) => match &found.object {
                 Object::Task(task) => task.spec.steps[0].script.clone().unwrap_or_default(),
@@ -317,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn a_failure_is_told_as_tekton_tells_it() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let resolutions = Resolutions::new(Fake::default().client(), Arc::default());
+        let resolutions = Resolutions::new(Fake::default().client(), Arc::default(), Arc::default());
         let asked = request("t").name("ns", "run");
         let failed = |message: String| Answer::Failed(Failure::NotFetched(message));
         assert_eq!(

@@ -171,9 +171,9 @@ pub struct Shell {
 
 impl Shell {
     pub fn new(client: Client, platform: Platform, events: Events, metrics: Arc<Metrics>) -> Self {
-        let queue = Arc::new(Queue::default());
+        let (queue, settings) = (Arc::new(Queue::default()), Arc::<Settings>::default());
         Self {
-            resolutions: Resolutions::new(client.clone(), Arc::clone(&queue)),
+            resolutions: Resolutions::new(client.clone(), Arc::clone(&queue), Arc::clone(&settings)),
             client,
             queue,
             runs: Default::default(),
@@ -187,7 +187,7 @@ impl Shell {
             plans: plans::Plans::default(),
             late: late::Late::default(),
             platform: Mutex::new(Arc::new(platform)),
-            settings: Arc::default(),
+            settings,
             beside_tekton: AtomicBool::new(false),
             leads: AtomicBool::new(false),
         }

@@ -5,7 +5,7 @@ mod read;
 mod request;
 
 pub use ask::{Next, answer_of, attend, object_for};
-pub use read::read;
+pub use read::{may_be_shown, read};
 pub use request::{Request, is_url};
 
 use std::sync::Arc;

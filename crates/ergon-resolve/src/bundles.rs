@@ -1,18 +1,18 @@
 //! `bundles`: a layer of an image in a registry.
 
-use std::io::Read;
+use std::io::{Cursor, Read};
 
 use ergon_api::RefSource;
 use ergon_engine::remote::Request;
 use flate2::read::MultiGzDecoder;
-use oci_client::Reference;
 use oci_client::manifest::{OciDescriptor, OciManifest};
+use oci_client::{Reference, RegistryOperation};
 
-use crate::params::{given, sha256};
-use crate::registry::{client, login};
+use crate::params::given;
+use crate::registry::{self, Login};
 use crate::resolvers::Asking;
 use crate::web::MOST_BYTES;
-use crate::{Fetched, ResolveError, World};
+use crate::{Backoff, Fetched, ResolveError, World};
 
 /// What a new installation has for settings.
 pub(crate) const DEFAULTS: &[(&str, &str)] =
@@ -55,12 +55,12 @@ pub(crate) async fn resolve<W: World>(asking: &Asking<'_, W>) -> Result<Fetched,
     let failed = |message: String| ResolveError::Failed(message);
     let secrets =
         asking.world.pull_secrets(account, given(texts, "secret")).await.map_err(ResolveError::Failed)?;
-    let auth = login(&image, &secrets);
-    let client = client(&image, &asking.world.authorities().await).map_err(ResolveError::Failed)?;
-    let (manifest, digest) = client
-        .pull_manifest_raw(&image, &auth, &MANIFESTS)
-        .await
-        .map_err(|error| failed(format!("cannot retrieve the oci image: {error}")))?;
+    let logins = registry::logins(&secrets, &image);
+    let authorities = asking.world.authorities().await;
+    let pull =
+        Pull { image: &image, logins: &logins, authorities: &authorities, backoff: &asking.web.backoff };
+    let (manifest, digest) =
+        pull.manifest().await.map_err(|why| failed(format!("cannot retrieve the oci image: {why}")))?;
     let manifest: OciManifest = serde_json::from_slice(&manifest)
         .map_err(|error| failed(format!("could not parse image manifest: {error}")))?;
     let OciManifest::Image(manifest) = manifest else {
@@ -77,20 +77,7 @@ pub(crate) async fn resolve<W: World>(asking: &Asking<'_, W>) -> Result<Fetched,
             told(&manifest.layers)
         )));
     };
-    if usize::try_from(layer.size).map_or(true, |size| size > MOST_BYTES) {
-        return Err(failed(format!("failed to read image layer: it has more than {MOST_BYTES} bytes")));
-    }
-    let mut blob = Vec::new();
-    client
-        .pull_blob(&image, layer, &mut blob)
-        .await
-        .map_err(|error| failed(format!("failed to read image layer: {error}")))?;
-    // The digest in the manifest is what binds the layer to the bundle.
-    if layer.digest.strip_prefix("sha256:").is_some_and(|expected| expected != sha256(&blob)) {
-        return Err(failed(
-            "failed to read image layer: its digest is not the one in the manifest".to_owned(),
-        ));
-    }
+    let blob = pull.layer(layer).await.map_err(|why| failed(format!("failed to read image layer: {why}")))?;
     let data = object(&blob).map_err(|why| failed(format!("failed to read image layer: {why}")))?;
     let annotations = [KIND, NAME, API_VERSION]
         .into_iter()
@@ -105,6 +92,46 @@ pub(crate) async fn resolve<W: World>(asking: &Asking<'_, W>) -> Result<Fetched,
         entry_point: Some(name.to_owned()),
     };
     Ok(Fetched { data, source, annotations })
+}
+
+/// What is read of a bundle, and as whom.
+struct Pull<'a> {
+    image: &'a Reference,
+    logins: &'a [Login],
+    authorities: &'a str,
+    backoff: &'a Backoff,
+}
+
+impl Pull<'_> {
+    /// The manifest, and its digest.
+    async fn manifest(&self) -> Result<(Vec<u8>, String), String> {
+        let Self { image, logins, authorities, backoff } = *self;
+        registry::read(image, logins, authorities, backoff, |client, auth| {
+            let image = image.clone();
+            Box::pin(async move {
+                let (manifest, digest) = client.pull_manifest_raw(&image, auth, &MANIFESTS).await?;
+                Ok((manifest.to_vec(), digest))
+            })
+        })
+        .await
+    }
+
+    async fn layer(&self, layer: &OciDescriptor) -> Result<Vec<u8>, String> {
+        let size = usize::try_from(layer.size).ok().filter(|size| *size <= MOST_BYTES);
+        let size = size.ok_or_else(|| format!("it has more than {MOST_BYTES} bytes"))?;
+        let Self { image, logins, authorities, backoff } = *self;
+        registry::read(image, logins, authorities, backoff, |client, auth| {
+            let (image, layer) = (image.clone(), layer.clone());
+            Box::pin(async move {
+                client.auth(&image, auth, RegistryOperation::Pull).await?;
+                // No more than the manifest says, whatever is sent; the digest is checked as well.
+                let mut blob = vec![0; size];
+                client.pull_blob(&image, &layer, Cursor::new(blob.as_mut_slice())).await?;
+                Ok(blob)
+            })
+        })
+        .await
+    }
 }
 
 fn annotation<'a>(layer: &'a OciDescriptor, key: &str) -> Option<&'a str> {

@@ -81,7 +81,7 @@ async fn clone<W: World>(asking: &Asking<'_, W>, url: &str, wanted: &Wanted) -> 
             Some(token(asking.world, asking.world.namespace(), secret, key).await?)
         }
     };
-    let transport = Transport::new(asking.web, url, token.as_deref());
+    let transport = Transport::new(&asking.web, url, token.as_deref());
     let (data, commit) = fetch::file(transport, &wanted.revision, &wanted.path)
         .await
         .map_err(|error| ResolveError::Failed(error.to_string()))?;

@@ -10,10 +10,12 @@ mod git;
 mod http;
 mod hub;
 mod params;
-mod registry;
+pub mod registry;
 mod resolvers;
+mod retry;
 mod web;
 mod world;
 
 pub use resolvers::{Fetched, NAMES, ResolveError, Resolvers};
+pub use retry::Backoff;
 pub use world::{Data, Kind, Stored, World};

@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use ergon_api::RefSource;
+use ergon_api::{Duration as Span, RefSource};
 use ergon_engine::remote::Request;
 
-use crate::cache::{Cache, Mode};
+use crate::cache::{self, Cache, Key, Mode, Turn};
 use crate::params::{self, settings, span, texts};
-use crate::web::Web;
+use crate::retry::Backoff;
+use crate::web::{Caller, Web};
 use crate::{World, bundles, cluster, git, http, hub};
 
 /// The resolvers that there are.
 pub const NAMES: [&str; 5] = ["bundles", "cluster", "git", "http", "hub"];
-
-/// How long a request may take, if no setting of the resolver says otherwise.
-const LONGEST: Duration = Duration::from_mins(1);
 
 /// What was fetched.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,53 +108,94 @@ impl Resolvers {
             "git" => git::is_immutable(request),
             _ => false,
         };
-        let cacheable = mode.uses_cache(immutable);
-        if cacheable && let Some(known) = self.cache.get(world.namespace(), request) {
-            return Ok(known);
-        }
-        let longest = Self::longest(resolver, &settings, request)?;
-        self.web.trust(&world.authorities().await);
-        let asking = Asking { web: &self.web, world, request, texts: texts(request), settings: &settings };
-        let fetching = async {
-            match resolver {
-                "bundles" => bundles::resolve(&asking).await,
-                "cluster" => cluster::resolve(&asking).await,
-                "git" => git::resolve(&asking, self.local_folders).await,
-                "http" => http::resolve(&asking).await,
-                _ => hub::resolve(&asking).await,
+        let longest = longest(config_map, &settings, request, world.longest())?;
+        let asking = Asking {
+            web: self.web.caller(Backoff::of(&settings)),
+            world,
+            request,
+            texts: texts(request),
+            settings: &settings,
+        };
+        let fetch = async || {
+            let fetching = self.fetch(&asking);
+            match tokio::time::timeout(longest.span, fetching).await {
+                Ok(fetched) => fetched,
+                Err(_) => Err(ResolveError::Failed(longest.told)),
             }
         };
-        let fetched = tokio::time::timeout(longest, fetching).await.unwrap_or_else(|_| {
-            Err(ResolveError::Failed(format!("nothing was fetched within {} s", longest.as_secs_f32())))
-        })?;
-        if cacheable {
-            let limits = world.settings("resolver-cache-config").await.unwrap_or_default();
-            self.cache.put(world.namespace(), request, &fetched, &limits);
+        if !mode.uses_cache(immutable) {
+            return fetch().await;
         }
-        Ok(fetched)
+        let key = Key::new(world.namespace(), world.group(), request);
+        let map = std::env::var("RESOLVER_CACHE_CONFIG_MAP_NAME").ok().filter(|name| !name.is_empty());
+        let limits = world.settings(map.as_deref().unwrap_or("resolver-cache-config")).await;
+        let limits = limits.unwrap_or_default();
+        loop {
+            match self.cache.turn(&key, &limits) {
+                Turn::Known(fetched) => return Ok(fetched),
+                Turn::Theirs(mut theirs) => {
+                    // One that was given up is asked again, by us.
+                    if let Ok(outcome) = theirs.wait_for(Option::is_some).await
+                        && let Some(outcome) = outcome.clone()
+                    {
+                        return outcome;
+                    }
+                }
+                Turn::Ours(turn) => {
+                    let outcome = fetch().await;
+                    return self.cache.land(&key, &turn, outcome, cache::ttl(&settings));
+                }
+            }
+        }
     }
 
-    fn longest(
-        resolver: &str,
-        settings: &params::Texts,
-        request: &Request,
-    ) -> Result<Duration, ResolveError> {
-        let key = match (resolver, request.text("configKey")) {
-            ("git", Some(config)) if config != "default" => format!("{config}.fetch-timeout"),
-            _ => "fetch-timeout".to_owned(),
-        };
-        match settings.get(&key).filter(|text| !text.is_empty()) {
-            None => Ok(LONGEST),
-            Some(text) => span(text).ok_or_else(|| {
-                ResolveError::Failed(format!("error parsing timeout value {text}: no duration"))
-            }),
+    async fn fetch<W: World>(&self, asking: &Asking<'_, W>) -> Result<Fetched, ResolveError> {
+        self.web.trust(&asking.world.authorities().await);
+        match asking.request.resolver.as_str() {
+            "bundles" => bundles::resolve(asking).await,
+            "cluster" => cluster::resolve(asking).await,
+            "git" => git::resolve(asking, self.local_folders).await,
+            "http" => http::resolve(asking).await,
+            _ => hub::resolve(asking).await,
         }
     }
 }
 
+/// How long a request may take.
+struct Limit {
+    span: Duration,
+    /// What is said when it took longer.
+    told: String,
+}
+
+/// The resolver's own limit, or that of the installation where it is shorter.
+fn longest(
+    config_map: &str,
+    settings: &params::Texts,
+    request: &Request,
+    most: Span,
+) -> Result<Limit, ResolveError> {
+    let key = match (request.resolver.as_str(), request.text("configKey")) {
+        ("git", Some(config)) if config != "default" => format!("{config}.fetch-timeout"),
+        ("git", _) if !settings.contains_key("fetch-timeout") => "default.fetch-timeout".to_owned(),
+        _ => "fetch-timeout".to_owned(),
+    };
+    let all = Limit {
+        span: Duration::from_millis(u64::try_from(most.as_millis()).unwrap_or_default()),
+        told: format!("resolution took longer than global timeout of {most}"),
+    };
+    let Some(text) = params::given(settings, &key) else { return Ok(all) };
+    let own = span(text).ok_or_else(|| {
+        let why = "it is no span of time such as `1m30s`";
+        ResolveError::Failed(format!("error parsing timeout value {text} of {key} in {config_map}: {why}"))
+    })?;
+    let told = format!("nothing was fetched within {text} ({key} in the ConfigMap {config_map})");
+    Ok(if own < all.span { Limit { span: own, told } } else { all })
+}
+
 /// One request, and all that is needed to carry it out.
 pub(crate) struct Asking<'a, W> {
-    pub web: &'a Web,
+    pub web: Caller<'a>,
     pub world: &'a W,
     pub request: &'a Request,
     pub texts: params::Texts,

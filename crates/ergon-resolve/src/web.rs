@@ -4,13 +4,16 @@ use std::error::Error as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Certificate, Client, Method, StatusCode};
+use reqwest::{Certificate, Client, Method, RequestBuilder, StatusCode};
+
+use crate::retry::Backoff;
 
 /// What is fetched is a definition, not data: no more bytes are read.
 pub(crate) const MOST_BYTES: usize = 1 << 20;
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long a connection may take, from the name to the end of the TLS handshake: on a busy machine, seconds.
+const CONNECT: Duration = Duration::from_secs(15);
 const MOST_REDIRECTS: usize = 10;
 
 /// A client, and the authorities that it was made with.
@@ -25,13 +28,19 @@ pub(crate) struct Page {
     pub url: String,
     pub status: StatusCode,
     pub body: Vec<u8>,
+    /// How long the server asks to be left alone.
+    leave: Duration,
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WebError {
-    #[error("{0}")]
-    Request(String),
+    #[error("{why}")]
+    Request {
+        why: String,
+        /// Whether it may be otherwise the next time.
+        may_pass: bool,
+    },
     #[error("response body exceeds maximum allowed size of {0} bytes")]
     TooLong(usize),
     #[error("no HTTP client: {0}")]
@@ -61,16 +70,29 @@ impl Web {
         Ok(built)
     }
 
+    /// The same, for one request to a resolver.
+    pub fn caller(&self, backoff: Backoff) -> Caller<'_> {
+        Caller { web: self, backoff }
+    }
+}
+
+/// Asks servers, and asks again where that may help: everything that is sent only reads.
+pub(crate) struct Caller<'a> {
+    web: &'a Web,
+    pub backoff: Backoff,
+}
+
+impl Caller<'_> {
     /// Reads a page of at most so many bytes.
     pub async fn get(&self, url: &str, headers: &[(&str, &str)], most: usize) -> Result<Page, WebError> {
-        self.send(Method::GET, url, headers, Vec::new(), most).await
+        self.send(Method::GET, url, headers, &[], most).await
     }
 
     pub async fn post(
         &self,
         url: &str,
         headers: &[(&str, &str)],
-        body: Vec<u8>,
+        body: &[u8],
         most: usize,
     ) -> Result<Page, WebError> {
         self.send(Method::POST, url, headers, body, most).await
@@ -81,31 +103,65 @@ impl Web {
         method: Method,
         url: &str,
         headers: &[(&str, &str)],
-        body: Vec<u8>,
+        body: &[u8],
         most: usize,
     ) -> Result<Page, WebError> {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            let name: HeaderName =
-                name.parse().map_err(|_| WebError::Request(format!("{name} is no header")))?;
-            let mut value = HeaderValue::from_str(value).map_err(|_| {
-                WebError::Request(format!("the value of header {name} has forbidden characters"))
-            })?;
-            value.set_sensitive(name == reqwest::header::AUTHORIZATION);
-            map.insert(name, value);
-        }
-        let request = self.client()?.request(method, url).headers(map).body(body);
-        let mut response = request.send().await.map_err(|error| WebError::Request(told(&error)))?;
-        let (url, status) = (response.url().to_string(), response.status());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| WebError::Request(told(&error)))? {
-            if body.len() + chunk.len() > most {
-                return Err(WebError::TooLong(most));
+        let headers = map(headers)?;
+        let mut pauses = self.backoff.pauses();
+        loop {
+            let request = self.web.client()?.request(method.clone(), url);
+            let outcome = send(request.headers(headers.clone()).body(body.to_vec()), most).await;
+            let (why, leave) = match &outcome {
+                Ok(page) if is_passing(page.status) => (page.status.to_string(), page.leave),
+                Err(WebError::Request { why, may_pass: true }) => (why.clone(), Duration::ZERO),
+                _ => return outcome,
+            };
+            tracing::debug!(%method, why, "a server failed");
+            if !pauses.wait(leave).await {
+                return outcome;
             }
-            body.extend_from_slice(&chunk);
         }
-        Ok(Page { url, status, body })
     }
+}
+
+/// Whether a server that answers this may answer otherwise a moment later.
+pub(crate) fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 500 | 502..=504)
+}
+
+fn map(headers: &[(&str, &str)]) -> Result<HeaderMap, WebError> {
+    let wrong = |why: String| WebError::Request { why, may_pass: false };
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let name: HeaderName = name.parse().map_err(|_| wrong(format!("{name} is no header")))?;
+        let mut value = HeaderValue::from_str(value)
+            .map_err(|_| wrong(format!("the value of header {name} has forbidden characters")))?;
+        value.set_sensitive(true);
+        map.insert(name, value);
+    }
+    Ok(map)
+}
+
+async fn send(request: RequestBuilder, most: usize) -> Result<Page, WebError> {
+    let failed = |error: reqwest::Error| WebError::Request { why: told(&error), may_pass: may_pass(&error) };
+    let mut response = request.send().await.map_err(failed)?;
+    let (url, status) = (response.url().to_string(), response.status());
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let leave = Duration::from_secs(seconds.unwrap_or_default());
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len() + chunk.len() > most {
+            return Err(WebError::TooLong(most));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Page { url, status, body, leave })
+}
+
+/// Whether the same request may succeed a moment later: not where it is wrong itself, or the server is not to be
+/// trusted.
+pub(crate) fn may_pass(error: &reqwest::Error) -> bool {
+    !(error.is_builder() || error.is_redirect() || told(error).contains("invalid peer certificate"))
 }
 
 fn build(authorities: &str) -> Result<Client, String> {
@@ -141,7 +197,7 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 }
 
 /// An error with all its sources, and without the address, which the caller names.
-fn told(error: &reqwest::Error) -> String {
+pub(crate) fn told(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

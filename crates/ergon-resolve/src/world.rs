@@ -56,6 +56,11 @@ pub trait World: Send + Sync {
         name: &str,
     ) -> impl Future<Output = Result<Option<Stored>, String>> + Send;
 
+    /// How long any request may take, whatever the settings of its resolver say.
+    fn longest(&self) -> ergon_api::Duration {
+        ergon_api::Duration::from_secs(60)
+    }
+
     /// Certificates of authorities to trust besides the system's, as PEM; the empty text for none.
     fn authorities(&self) -> impl Future<Output = String> + Send;
 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ergon_api::{Condition, ConditionStatus, Group, ResolutionRequest, ResolutionRequestStatus, SUCCEEDED};
 use ergon_engine::remote::{self, Request};
-use ergon_resolve::Fetched;
+use ergon_resolve::{Fetched, ResolveError};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
@@ -83,6 +83,10 @@ impl Shell {
             params: request.spec.params.clone(),
         };
         let outcome = self.resolutions.resolve(&name.namespace, Group::Tekton, &asked).await;
+        let outcome = outcome.and_then(|fetched| match remote::may_be_shown(&fetched.data) {
+            Ok(()) => Ok(fetched),
+            Err(why) => Err(ResolveError::Failed(format!("resolved resource validation error: {why}"))),
+        });
         let written = match &outcome {
             Ok(fetched) => self.finish(request, found(fetched)).await,
             Err(error) => {

@@ -1,16 +1,16 @@
 //! What resolvers ask of the cluster.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use ergon_api::Group;
+use ergon_api::{Duration, Group};
 use ergon_resolve::{Data, Kind, Stored, World};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use tracing::warn;
 
-/// The ConfigMap with certificates of authorities, and its key.
-const AUTHORITIES: (&str, &str) = ("config-registry-cert", "cert");
+use crate::settings::Settings;
 
 /// The cluster as one run sees it.
 pub(super) struct ClusterWorld {
@@ -20,8 +20,8 @@ pub(super) struct ClusterWorld {
     pub namespace: String,
     /// Where the settings of resolvers are.
     pub settings: String,
-    /// Where the settings of the installation are.
-    pub installation: String,
+    /// The installation's settings.
+    pub installation: Arc<Settings>,
 }
 
 impl ClusterWorld {
@@ -97,9 +97,11 @@ impl World for ClusterWorld {
         Ok(Some(Stored { json, uid, api_version: resource.api_version }))
     }
 
+    fn longest(&self) -> Duration {
+        self.installation.now().defaults.maximum_resolution_timeout
+    }
+
     async fn authorities(&self) -> String {
-        let (map, key) = AUTHORITIES;
-        let mut data = self.config_map(&self.installation, map).await.unwrap_or_default();
-        data.remove(key).unwrap_or_default()
+        self.installation.authorities().to_string()
     }
 }

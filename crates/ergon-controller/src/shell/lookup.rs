@@ -5,6 +5,7 @@ use ergon_engine::fuse::Part;
 use ergon_engine::pod::{Account, SecretView, plan_of};
 use ergon_engine::remote::{Answer, Request};
 use ergon_engine::{Library, Need};
+use ergon_resolve::Data;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{LimitRange, Pod, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -89,7 +90,10 @@ impl Shell {
                 Found::Remote(request.clone(), answer)
             }
             Need::Image { reference, pull_secrets } => {
-                let secrets = self.secrets(key, pull_secrets).await?;
+                let data = |secret: Secret| secret.data.unwrap_or_default().into_iter();
+                let secrets = self.secrets(key, pull_secrets).await?.into_iter();
+                let secrets: Vec<Data<Vec<u8>>> =
+                    secrets.map(|secret| data(secret).map(|(key, value)| (key, value.0)).collect()).collect();
                 let authorities = self.settings.authorities();
                 let config = self.images.config(reference, &secrets, &authorities).await;
                 Found::Image(reference.clone(), config)

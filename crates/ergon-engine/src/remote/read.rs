@@ -23,6 +23,27 @@ pub fn read(data: &[u8], name: &str, source: Option<RefSource>, config: &Config)
     Ok(Found { object: document.object, source })
 }
 
+/// Whether what was fetched may be shown to whoever reads ResolutionRequests: a definition or a run of Tekton's, and not
+/// a Secret, say, or a token. Else, in Tekton's words, why not.
+///
+/// # Errors
+/// Anything that is no object of one of these kinds.
+pub fn may_be_shown(data: &[u8]) -> Result<(), String> {
+    const KINDS: [&str; 7] = ["PipelineRun", "Pipeline", "TaskRun", "Task", "Run", "CustomRun", "StepAction"];
+    let text = std::str::from_utf8(data).map_err(|error| format!("decoding error: {error}"))?;
+    // The problem may quote what is not to be shown.
+    let head = ergon_api::manifest::head(text).map_err(|_| "decoding error: it is no YAML".to_owned())?;
+    let is_ours = |(version, kind): (String, String)| {
+        version.split_once('/').is_some_and(|(group, _)| group == Group::Tekton.name())
+            && KINDS.contains(&kind.as_str())
+    };
+    if head.is_some_and(is_ours) {
+        return Ok(());
+    }
+    let (group, kinds) = (Group::Tekton.name(), KINDS.join(" "));
+    Err(format!("resolved data is not of a supported type, must be of Group: {group}, Kinds: [{kinds}]"))
+}
+
 fn default(document: &mut Document, config: &Config) {
     match &mut document.object {
         Object::Task(task) => {
@@ -58,6 +79,22 @@ fn told(problems: &[Diagnostic]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_definitions_and_runs_may_be_shown() {
+        for (text, may) in [
+            ("apiVersion: tekton.dev/v1\nkind: Task", true),
+            ("{\"apiVersion\": \"tekton.dev/v1beta1\", \"kind\": \"StepAction\"}", true),
+            ("apiVersion: tekton.dev/v1\nkind: Secret", false),
+            ("apiVersion: v1\nkind: Task", false),
+            ("{\"access_token\": \"x\"}", false),
+            ("a: [", false),
+            ("", false),
+        ] {
+            let told = may_be_shown(text.as_bytes());
+            assert_eq!(told.is_ok(), may, "{text}: {told:?}");
+        }
+    }
 
     #[test]
     fn the_first_object_counts_and_mistakes_have_their_place() {

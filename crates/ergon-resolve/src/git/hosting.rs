@@ -137,7 +137,7 @@ impl Api {
         };
         let header = match service {
             Service::GitHub => ("authorization", format!("Bearer {token}")),
-            Service::GitLab => ("private-token", token),
+            Service::GitLab => ("authorization", format!("Bearer {token}")),
             Service::Gitea => ("authorization", format!("token {token}")),
         };
         Ok(Self { service, base, header })

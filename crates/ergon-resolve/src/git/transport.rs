@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::fetch::GitError;
-use crate::web::Web;
+use crate::web::Caller;
 
 /// No more bytes are read of one answer.
 const MOST_BYTES: usize = 64 << 20;
@@ -16,7 +16,7 @@ const SERVICE: &str = "/info/refs?service=git-upload-pack";
 
 /// Where a repository is.
 pub(super) struct Transport<'a> {
-    web: &'a Web,
+    web: &'a Caller<'a>,
     /// The address, after redirects.
     base: String,
     url: String,
@@ -25,7 +25,7 @@ pub(super) struct Transport<'a> {
 }
 
 impl<'a> Transport<'a> {
-    pub fn new(web: &'a Web, url: &str, token: Option<&str>) -> Self {
+    pub fn new(web: &'a Caller<'a>, url: &str, token: Option<&str>) -> Self {
         let is_web = url.starts_with("https://") || url.starts_with("http://");
         Self {
             web,
@@ -71,7 +71,7 @@ impl<'a> Transport<'a> {
             ("content-type", "application/x-git-upload-pack-request"),
             ("accept", "application/x-git-upload-pack-result"),
         ]);
-        let page = self.web.post(&url, &headers, body, MOST_BYTES).await?;
+        let page = self.web.post(&url, &headers, &body, MOST_BYTES).await?;
         match page.status.as_u16() {
             200 => Ok(page.body),
             401 | 403 => Err(GitError::Unauthorized),

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use k8s_openapi::api::core::v1::Secret;
+use base64::prelude::BASE64_STANDARD;
+use oci_client::Reference;
 use serde::Deserialize;
+
+use crate::Data;
 
 /// A name and a password.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,8 +30,12 @@ struct Entry {
     password: String,
 }
 
-/// The logins that Secrets have for a repository, the closest first. A Secret that cannot be read has none.
-pub fn logins(secrets: &[Secret], registry: &str, repository: &str) -> Vec<Login> {
+/// The logins that Secrets have for an image, the closest first. A Secret that cannot be read has none.
+pub fn logins(secrets: &[Data<Vec<u8>>], image: &Reference) -> Vec<Login> {
+    of(secrets, image.registry(), image.repository())
+}
+
+fn of(secrets: &[Data<Vec<u8>>], registry: &str, repository: &str) -> Vec<Login> {
     let mut found: Vec<(usize, Login)> = secrets
         .iter()
         .flat_map(entries)
@@ -44,16 +51,14 @@ pub fn logins(secrets: &[Secret], registry: &str, repository: &str) -> Vec<Login
     logins
 }
 
-fn entries(secret: &Secret) -> BTreeMap<String, Entry> {
-    let key = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|data| data.0.as_slice());
-    let read = match (key(".dockerconfigjson"), key(".dockercfg")) {
+fn entries(secret: &Data<Vec<u8>>) -> BTreeMap<String, Entry> {
+    let read = match (secret.get(".dockerconfigjson"), secret.get(".dockercfg")) {
         (Some(file), _) => serde_json::from_slice::<File>(file).map(|file| file.auths),
         (None, Some(file)) => serde_json::from_slice(file),
         (None, None) => return BTreeMap::new(),
     };
     read.unwrap_or_else(|error| {
-        let name = secret.metadata.name.as_deref().unwrap_or_default();
-        tracing::warn!(secret = name, %error, "a pull secret cannot be read; going on without");
+        tracing::warn!(%error, "a pull secret cannot be read; going on without");
         BTreeMap::new()
     })
 }
@@ -64,7 +69,7 @@ impl Entry {
             let login = Login { user: self.username.clone(), password: self.password.clone() };
             return (!login.user.is_empty()).then_some(login);
         }
-        let pair = base64::engine::general_purpose::STANDARD.decode(self.auth.trim()).ok()?;
+        let pair = BASE64_STANDARD.decode(self.auth.trim()).ok()?;
         let pair = String::from_utf8(pair).ok()?;
         let (user, password) = pair.split_once(':')?;
         Some(Login { user: user.to_owned(), password: password.to_owned() })
@@ -113,18 +118,15 @@ fn is_host(pattern: &str, registry: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::ByteString;
-
     use super::*;
 
-    fn secret(key: &str, text: &str) -> Secret {
-        let data = BTreeMap::from([(key.to_owned(), ByteString(text.as_bytes().to_vec()))]);
-        Secret { data: Some(data), ..Default::default() }
+    fn secret(key: &str, text: &str) -> Data<Vec<u8>> {
+        Data::from([(key.to_owned(), text.as_bytes().to_vec())])
     }
 
     #[test]
     fn the_closest_login_comes_first() {
-        let auth = base64::engine::general_purpose::STANDARD.encode("team:pass:word");
+        let auth = BASE64_STANDARD.encode("team:pass:word");
         let file = format!(
             r#"{{"auths": {{"https://index.docker.io/v1/": {{"username": "hub", "password": "p"}},
                 "r.example": {{"username": "all", "password": "p"}}, "r.example/team": {{"auth": "{auth}"}},
@@ -145,9 +147,9 @@ mod tests {
             ("a.r.example", "a", &[]),
         ] {
             let users: Vec<String> =
-                logins(&secrets, registry, repository).into_iter().map(|login| login.user).collect();
+                of(&secrets, registry, repository).into_iter().map(|login| login.user).collect();
             assert_eq!(users, expected, "{registry}/{repository}");
         }
-        assert_eq!(logins(&secrets, "r.example", "team/app")[0].password, "pass:word");
+        assert_eq!(of(&secrets, "r.example", "team/app")[0].password, "pass:word");
     }
 }
