@@ -116,9 +116,9 @@ fn protocols(registry: &str) -> Vec<ClientProtocol> {
     };
     let address: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
     let is_local = host == "localhost" || address.is_some_and(|address| address.is_loopback());
+    let domain = host.rsplit_once('.').map_or("", |(_, domain)| domain);
     let is_private = matches!(address, Some(IpAddr::V4(address)) if address.is_private())
-        || host.ends_with(".local")
-        || host.ends_with(".localhost");
+        || matches!(domain, "local" | "localhost");
     match (is_local, is_private) {
         (true, _) => vec![ClientProtocol::Http],
         (false, true) => vec![ClientProtocol::Https, ClientProtocol::Http],

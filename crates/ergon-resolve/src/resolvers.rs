@@ -187,7 +187,9 @@ fn longest(
     let Some(text) = params::given(settings, &key) else { return Ok(all) };
     let own = span(text).ok_or_else(|| {
         let why = "it is no span of time such as `1m30s`";
-        ResolveError::Failed(format!("error parsing timeout value {text} of {key} in {config_map}: {why}"))
+        ResolveError::Failed(format!(
+            "error parsing timeout value {text}: {why} ({key} in the ConfigMap {config_map})"
+        ))
     })?;
     let told = format!("nothing was fetched within {text} ({key} in the ConfigMap {config_map})");
     Ok(if own < all.span { Limit { span: own, told } } else { all })

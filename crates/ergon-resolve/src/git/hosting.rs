@@ -1,4 +1,4 @@
-//! A file through the API of a hosting service: GitHub, GitLab, Gitea.
+//! A file through the API of a hosting service: GitHub, GitLab, Gitea, Bitbucket.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -11,17 +11,30 @@ use crate::resolvers::Asking;
 use crate::web::MOST_BYTES;
 use crate::{ResolveError, World};
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Service {
     GitHub,
     GitLab,
     Gitea,
+    BitbucketCloud,
+    /// Also called Data Center.
+    BitbucketServer,
 }
+
+/// The services by their names in settings.
+const SERVICES: [(&str, Service); 5] = [
+    ("github", Service::GitHub),
+    ("gitlab", Service::GitLab),
+    ("gitea", Service::Gitea),
+    ("bitbucketcloud", Service::BitbucketCloud),
+    ("bitbucketserver", Service::BitbucketServer),
+];
 
 /// A service's API, and who we are to it.
 struct Api {
     service: Service,
     base: String,
-    header: (&'static str, String),
+    authorization: String,
 }
 
 #[derive(Deserialize)]
@@ -31,14 +44,43 @@ struct Content {
 
 #[derive(Deserialize)]
 struct Commit {
-    #[serde(alias = "id")]
+    #[serde(alias = "id", alias = "hash")]
     sha: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Repository {
     #[serde(alias = "http_url_to_repo")]
     clone_url: String,
+    links: Links,
+}
+
+/// Bitbucket's way to say where to clone from.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Links {
+    clone: Vec<Link>,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    name: String,
+    href: String,
+}
+
+impl Repository {
+    fn url(self) -> String {
+        let link = self.links.clone.into_iter().find(|link| matches!(link.name.as_str(), "http" | "https"));
+        link.map_or(self.clone_url, |link| link.href)
+    }
+}
+
+/// Where a service has what is asked for.
+struct Addresses {
+    project: String,
+    commit: String,
+    content: String,
 }
 
 /// Reads the file, the commit that the revision stands for, and the address to clone from.
@@ -49,39 +91,28 @@ pub(super) async fn file<W: World>(
     repo: &str,
 ) -> Result<File, ResolveError> {
     let api = Api::of(asking, wanted).await?;
-    let (path, revision) = (escaped(&wanted.path, true), escaped(&wanted.revision, false));
-    let (project, commit, content) = match api.service {
-        Service::GitHub => {
-            let project = format!("{}/repos/{}/{}", api.base, escaped(org, false), escaped(repo, false));
-            let commit = format!("{project}/commits/{revision}");
-            let content = format!("{project}/contents/{path}?ref={revision}");
-            (project, commit, content)
-        }
-        Service::Gitea => {
-            let project = format!("{}/repos/{}/{}", api.base, escaped(org, false), escaped(repo, false));
-            let commit = format!("{project}/git/commits/{revision}");
-            let content = format!("{project}/contents/{path}?ref={revision}");
-            (project, commit, content)
-        }
-        Service::GitLab => {
-            let project = format!("{}/projects/{}", api.base, escaped(&format!("{org}/{repo}"), false));
-            let commit = format!("{project}/repository/commits/{revision}");
-            let file = escaped(&wanted.path, false);
-            let content = format!("{project}/repository/files/{file}?ref={revision}");
-            (project, commit, content)
-        }
+    let addresses = api.addresses(org, repo, &wanted.revision, &wanted.path);
+    let page = api.get(asking, &addresses.content, "couldn't fetch resource content").await?;
+    let data = if matches!(api.service, Service::BitbucketCloud | Service::BitbucketServer) {
+        page
+    } else {
+        let content: Content = read(&page, "couldn't fetch resource content")?;
+        // Services break the text into lines.
+        let packed: String = content.content.split_whitespace().collect();
+        BASE64_STANDARD.decode(packed).unwrap_or_default()
     };
-    let content: Content = api.read(asking, &content, "couldn't fetch resource content").await?;
-    // Services break the text into lines.
-    let packed: String = content.content.split_whitespace().collect();
-    let data = BASE64_STANDARD.decode(packed).unwrap_or_default();
     if data.is_empty() {
         return Err(ResolveError::Failed(format!("no content for resource in {org}/{repo} {}", wanted.path)));
     }
     let what = format!("couldn't fetch the commit sha for the ref {} in the repo", wanted.revision);
-    let commit: Commit = api.read(asking, &commit, &what).await?;
-    let repository: Repository = api.read(asking, &project, "couldn't fetch repository").await?;
-    Ok(File { data, commit: commit.sha, url: repository.clone_url })
+    let commit: Commit = read(&api.get(asking, &addresses.commit, &what).await?, &what)?;
+    let what = "couldn't fetch repository";
+    let repository: Repository = read(&api.get(asking, &addresses.project, what).await?, what)?;
+    Ok(File { data, commit: commit.sha, url: repository.url() })
+}
+
+fn read<T: DeserializeOwned>(page: &[u8], what: &str) -> Result<T, ResolveError> {
+    serde_json::from_slice(page).map_err(|error| ResolveError::Failed(format!("{what}: {error}")))
 }
 
 impl Api {
@@ -90,28 +121,30 @@ impl Api {
         let type_ = given(texts, "scmType").or(settings.get("scm-type")).unwrap_or("github");
         let own_server = given(texts, "serverURL");
         let server = own_server.or(settings.get("server-url"));
-        let service = match type_ {
-            "github" => Service::GitHub,
-            "gitlab" => Service::GitLab,
-            "gitea" => Service::Gitea,
-            other => {
-                return Err(ResolveError::Failed(format!(
-                    "failed to create SCM client: `{other}` is not served (there are github, gitlab, gitea): use `url` instead of `repo`"
-                )));
-            }
+        let failed = |why: String| ResolveError::Failed(format!("failed to create SCM client: {why}"));
+        let known = SERVICES.iter().find(|(name, _)| *name == type_);
+        let Some((_, service)) = known else {
+            let known = SERVICES.map(|(name, _)| name).join(", ");
+            return Err(failed(format!(
+                "`{type_}` is not served (there are {known}): use `url` instead of `repo`"
+            )));
         };
         let server = server.map(|server| server.trim_end_matches('/'));
-        let base = match (&service, server) {
-            (Service::GitHub, None | Some("https://github.com")) => "https://api.github.com".to_owned(),
-            (Service::GitHub, Some(server)) if server.ends_with("/api/v3") => server.to_owned(),
-            (Service::GitHub, Some("https://api.github.com")) => "https://api.github.com".to_owned(),
+        let base = match (service, server) {
+            (Service::GitHub, None | Some("https://github.com" | "https://api.github.com")) => {
+                "https://api.github.com".to_owned()
+            }
+            (Service::GitHub, Some(server)) if server.contains("/api/") => server.to_owned(),
             (Service::GitHub, Some(server)) => format!("{server}/api/v3"),
             (Service::GitLab, server) => format!("{}/api/v4", server.unwrap_or("https://gitlab.com")),
+            (Service::BitbucketCloud, None | Some("https://bitbucket.org")) => {
+                "https://api.bitbucket.org/2.0".to_owned()
+            }
+            (Service::BitbucketCloud, Some(server)) => format!("{server}/2.0"),
             (Service::Gitea, Some(server)) => format!("{server}/api/v1"),
-            (Service::Gitea, None) => {
-                return Err(ResolveError::Failed(
-                    "failed to create SCM client: gitea needs a server: set `serverURL`".to_owned(),
-                ));
+            (Service::BitbucketServer, Some(server)) => format!("{server}/rest/api/1.0"),
+            (Service::Gitea | Service::BitbucketServer, None) => {
+                return Err(failed(format!("{type_} needs a server: set `serverURL`")));
             }
         };
         let token = if let Some(secret) = given(texts, "token") {
@@ -135,27 +168,69 @@ impl Api {
             let namespace = settings.get("api-token-secret-namespace").unwrap_or("default");
             token(asking.world, namespace, secret, key).await?
         };
-        let header = match service {
-            Service::GitHub => ("authorization", format!("Bearer {token}")),
-            Service::GitLab => ("authorization", format!("Bearer {token}")),
-            Service::Gitea => ("authorization", format!("token {token}")),
+        let authorization = match service {
+            Service::Gitea => format!("token {token}"),
+            // An app password, which goes with a name.
+            Service::BitbucketCloud if token.contains(':') => {
+                format!("Basic {}", BASE64_STANDARD.encode(token))
+            }
+            // GitLab knows a header of its own as well, but that would be handed on where it redirects to.
+            _ => format!("Bearer {token}"),
         };
-        Ok(Self { service, base, header })
+        Ok(Self { service: *service, base, authorization })
     }
 
-    async fn read<W: World, T: DeserializeOwned>(
+    fn addresses(&self, org: &str, repo: &str, revision: &str, path: &str) -> Addresses {
+        let Self { base, .. } = self;
+        let whole = |text: &str| escaped(text, false);
+        let (file, org, repo) = (escaped(path, true), org, whole(repo));
+        // Gitea knows no references by their full names.
+        let short = ["refs/heads/", "refs/tags/"].iter().find_map(|prefix| revision.strip_prefix(prefix));
+        let revision =
+            whole(if self.service == Service::Gitea { short.unwrap_or(revision) } else { revision });
+        let (project, commit, content) = match self.service {
+            Service::GitHub => {
+                let project = format!("{base}/repos/{}/{repo}", whole(org));
+                let content = format!("{project}/contents/{file}?ref={revision}");
+                (project, format!("commits/{revision}"), content)
+            }
+            Service::Gitea => {
+                let project = format!("{base}/repos/{}/{repo}", whole(org));
+                let content = format!("{project}/contents/{file}?ref={revision}");
+                (project, format!("git/commits/{revision}"), content)
+            }
+            Service::GitLab => {
+                let project = format!("{base}/projects/{}%2F{repo}", whole(org));
+                let content = format!("{project}/repository/files/{}?ref={revision}", whole(path));
+                (project, format!("repository/commits/{revision}"), content)
+            }
+            Service::BitbucketCloud => {
+                let project = format!("{base}/repositories/{}/{repo}", whole(org));
+                let content = format!("{project}/src/{revision}/{file}");
+                (project, format!("commit/{revision}"), content)
+            }
+            Service::BitbucketServer => {
+                let project = format!("{base}/projects/{}/repos/{repo}", whole(org));
+                let content = format!("{project}/raw/{file}?at={revision}");
+                (project, format!("commits/{revision}"), content)
+            }
+        };
+        Addresses { commit: format!("{project}/{commit}"), content, project }
+    }
+
+    async fn get<W: World>(
         &self,
         asking: &Asking<'_, W>,
         url: &str,
         what: &str,
-    ) -> Result<T, ResolveError> {
+    ) -> Result<Vec<u8>, ResolveError> {
         let failed = |why: String| ResolveError::Failed(format!("{what}: {why}"));
-        let headers = [("accept", "application/json"), (self.header.0, self.header.1.as_str())];
+        let headers = [("accept", "application/json, */*"), ("authorization", self.authorization.as_str())];
         // The file's content is a third longer as text, and a commit's page lists all files that it changed.
         let page =
             asking.web.get(url, &headers, 8 * MOST_BYTES).await.map_err(|error| failed(error.to_string()))?;
         match page.status.as_u16() {
-            200 => serde_json::from_slice(&page.body).map_err(|error| failed(error.to_string())),
+            200 => Ok(page.body),
             404 => Err(failed("Not Found".to_owned())),
             _ => Err(failed(format!("the server answered {}", page.status))),
         }

@@ -18,7 +18,7 @@ fn digest(bytes: &[u8]) -> String {
     sha2::Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-fn archive(text: &str) -> Vec<u8> {
+pub fn archive(text: &str) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(text.len() as u64);
@@ -35,7 +35,7 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 
 /// Repositories, each with the tag `latest`.
 #[derive(Default)]
-struct Registry {
+pub struct Registry {
     /// Manifests and layers by their path behind `/v2/`.
     files: HashMap<String, (String, Vec<u8>)>,
     /// `Basic …`, where it asks who one is.
@@ -45,7 +45,7 @@ struct Registry {
 }
 
 impl Registry {
-    fn add(&mut self, repository: &str, layers: &[(&[u8], Value)]) -> String {
+    pub fn add(&mut self, repository: &str, layers: &[(&[u8], Value)]) -> String {
         let mut described = Vec::new();
         for (blob, annotations) in layers {
             let name = digest(blob);
@@ -69,7 +69,7 @@ impl Registry {
         self.files.insert(path.to_owned(), (media_type.to_owned(), bytes));
     }
 
-    fn serve(self) -> Router {
+    pub fn serve(self) -> Router {
         Router::new().fallback(answer).with_state(Arc::new(self))
     }
 }
@@ -107,7 +107,7 @@ async fn answer(State(registry): State<Arc<Registry>>, headers: HeaderMap, reque
     }
 }
 
-fn is(kind: &str, name: &str) -> Value {
+pub fn is(kind: &str, name: &str) -> Value {
     json!({"dev.tekton.image.apiVersion": "v1", "dev.tekton.image.kind": kind, "dev.tekton.image.name": name})
 }
 

@@ -34,13 +34,13 @@ fn git(folder: &Path, args: &[&str]) -> String {
 }
 
 /// A folder of repositories, as a server has it.
-struct Repositories {
+pub struct Repositories {
     root: TempDir,
 }
 
 impl Repositories {
     /// With one, `r.git`, of two commits: `task.yaml` says `old` and then `new`.
-    fn new(init: &[&str]) -> Self {
+    pub fn new(init: &[&str]) -> Self {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("r.git");
         std::fs::create_dir(&folder).unwrap();
@@ -64,13 +64,13 @@ impl Repositories {
         self.root.path().join("r.git")
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub fn write(&self, path: &str, text: &str) {
         let path = self.folder().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    fn commit(&self, message: &str) {
+    pub fn commit(&self, message: &str) {
         git(&self.folder(), &["add", "-A"]);
         git(&self.folder(), &["commit", "-q", "-m", message]);
     }
@@ -79,12 +79,12 @@ impl Repositories {
         git(&self.folder(), &["config", key, value]);
     }
 
-    fn of(&self, revision: &str) -> String {
+    pub fn of(&self, revision: &str) -> String {
         git(&self.folder(), &["rev-parse", &format!("{revision}^{{commit}}")])
     }
 
     /// The server; `modern`: it is told when the client speaks version 2 of the protocol.
-    fn server(&self, modern: bool) -> Router {
+    pub fn server(&self, modern: bool) -> Router {
         let root: Arc<Path> = self.root.path().into();
         Router::new().fallback(move |request: Request| backend(Arc::clone(&root), modern, request))
     }
@@ -372,4 +372,30 @@ async fn a_folder_of_this_machine_is_a_repository_where_the_run_is_the_users_own
     assert!(
         matches!(refused, Err(ResolveError::Invalid(why)) if why.starts_with("invalid git repository url: "))
     );
+}
+
+#[tokio::test]
+async fn settings_have_names_and_what_is_not_served_says_what_to_write() {
+    let repositories = Repositories::new(&[]);
+    let url = format!("http://{}/r.git", serve::plain(repositories.server(true)).await);
+    let world = World::default().settings(
+        "git-resolver-config",
+        &[
+            ("mine.default-url", &url),
+            ("mine.default-revision", "light"),
+            ("slow.default-url", &url),
+            ("slow.fetch-timeout", "0s"),
+        ],
+    );
+    assert_eq!(world.text("git", &[("configKey", "mine"), ("pathInRepo", "task.yaml")]).await, "old");
+    let slow = [("configKey", "slow"), ("revision", "main"), ("pathInRepo", "task.yaml")];
+    assert_eq!(
+        world.failure("git", &slow).await,
+        "nothing was fetched within 0s (slow.fetch-timeout in the ConfigMap git-resolver-config)"
+    );
+    for url in ["git@example.com:x/y.git", "ssh://git@example.com/x/y.git", "git://example.com/x/y.git"] {
+        let why = world.ask("git", &[("url", url), ("revision", "main"), ("pathInRepo", "t")]).await;
+        let why = why.unwrap_err().to_string();
+        assert!(why.contains("as https://") && why.contains("gitToken"), "{why}");
+    }
 }

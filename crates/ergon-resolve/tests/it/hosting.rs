@@ -21,21 +21,22 @@ fn service(
 }
 
 fn reply(request: &Request, content: &str, commit: &str, repository: &str, id: &str) -> Response {
+    const CLONE: &str = "https://git.example/o/r.git";
     let address = request.uri().to_string();
-    if address == content {
+    let is_raw = content.contains("/src/") || content.contains("/raw/");
+    if address == content && is_raw {
+        "text".into_response()
+    } else if address == content {
         // `text`, broken into lines as services do.
         Json(json!({"content": "dGV\n4dA==\n", "encoding": "base64"})).into_response()
     } else if address == commit {
         Json(json!({id: "c0ffee", "message": "m"})).into_response()
+    } else if address == repository && is_raw {
+        let clone =
+            json!([{"name": "ssh", "href": "git@git.example:o/r.git"}, {"name": "https", "href": CLONE}]);
+        Json(json!({"links": {"self": [{"href": "x"}], "clone": clone}})).into_response()
     } else if address == repository {
-        Json(json!({"clone_url": "https://git.example/o/r.git", "http_url_to_repo": "https://git.example/o/r.git"})
-            .as_object()
-            .unwrap()
-            .iter()
-            .filter(|(key, _)| (key.as_str() == "clone_url") == (id == "sha"))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect::<serde_json::Map<_, _>>())
-        .into_response()
+        Json(json!({if id == "sha" { "clone_url" } else { "http_url_to_repo" }: CLONE})).into_response()
     } else {
         (StatusCode::NOT_FOUND, address).into_response()
     }
@@ -68,12 +69,34 @@ async fn a_file_comes_through_each_services_api() {
         ),
         (
             "gitlab",
-            "private-token",
-            "s3cret",
+            "authorization",
+            "Bearer s3cret",
             service(
                 "/api/v4/projects/o%2Fr/repository/files/a%2Ft%201.yaml?ref=x%2Fy",
                 "/api/v4/projects/o%2Fr/repository/commits/x%2Fy",
                 "/api/v4/projects/o%2Fr",
+                "id",
+            ),
+        ),
+        (
+            "bitbucketcloud",
+            "authorization",
+            "Bearer s3cret",
+            service(
+                "/2.0/repositories/o/r/src/x%2Fy/a/t%201.yaml",
+                "/2.0/repositories/o/r/commit/x%2Fy",
+                "/2.0/repositories/o/r",
+                "hash",
+            ),
+        ),
+        (
+            "bitbucketserver",
+            "authorization",
+            "Bearer s3cret",
+            service(
+                "/rest/api/1.0/projects/o/repos/r/raw/a/t%201.yaml?at=x%2Fy",
+                "/rest/api/1.0/projects/o/repos/r/commits/x%2Fy",
+                "/rest/api/1.0/projects/o/repos/r",
                 "id",
             ),
         ),
@@ -123,4 +146,26 @@ async fn the_installations_token_goes_to_the_installations_server_alone() {
     let why = world.failure("git", &params).await;
     assert!(why.contains("the system token cannot be sent to a non-default server URL"), "{why}");
     assert!(seen.asked().is_empty());
+}
+
+#[tokio::test]
+async fn an_app_password_of_bitbucket_goes_with_its_name() {
+    let seen = Seen::default();
+    let server = service("/2.0/repositories/o/r/src/main/t", "", "", "hash");
+    let url = format!("http://{}", serve::plain(seen.watch(server)).await);
+    let world = World::default().secret("s", &[("token", "user:pass")]);
+    let params = [("repo", "r"), ("org", "o"), ("scmType", "bitbucketcloud"), ("serverURL", url.as_str())];
+    let more = [("token", "s"), ("revision", "main"), ("pathInRepo", "t")];
+    let why = world.failure("git", &[&params[..], &more].concat()).await;
+    assert!(why.starts_with("couldn't fetch the commit sha for the ref main in the repo: "), "{why}");
+    // `printf user:pass | base64`.
+    assert_eq!(seen.header("authorization"), vec![Some("Basic dXNlcjpwYXNz".to_owned()); 2]);
+}
+
+#[tokio::test]
+async fn services_that_there_are_not() {
+    let params =
+        [("repo", "r"), ("org", "o"), ("revision", "main"), ("pathInRepo", "t"), ("scmType", "gogs")];
+    let why = World::default().failure("git", &params).await;
+    assert!(why.contains("`gogs` is not served") && why.contains("bitbucketserver"), "{why}");
 }

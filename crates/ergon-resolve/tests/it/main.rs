@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod again;
 mod bundles;
+mod cached;
 mod git;
 mod hosting;
 mod http;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::Param;
+use ergon_api::{Duration, Param};
 use ergon_engine::remote::Request;
 use ergon_resolve::{Data, Fetched, Kind, ResolveError, Resolvers, Stored};
 
@@ -15,6 +15,8 @@ pub struct World {
     pub pulling: Vec<String>,
     pub settings: BTreeMap<String, Data<String>>,
     pub authorities: String,
+    /// How long a request may take at most, if not a minute.
+    pub longest: Option<Duration>,
 }
 
 impl World {
@@ -85,6 +87,10 @@ impl ergon_resolve::World for World {
 
     async fn object(&self, _: Kind, _: &str, _: &str) -> Result<Option<Stored>, String> {
         Ok(None)
+    }
+
+    fn longest(&self) -> Duration {
+        self.longest.unwrap_or(Duration::from_secs(60))
     }
 
     async fn authorities(&self) -> String {
