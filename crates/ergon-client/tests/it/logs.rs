@@ -107,6 +107,68 @@ async fn what_is_there_is_read_in_the_order_of_its_start() {
     assert_eq!(rest(&mut logs).await, ["(c) pod `r-c-pod` is gone, and its logs with it", "= Running"]);
 }
 
+/// A task whose steps are in the pod of task `a`, under names of their own there.
+fn sharing(name: &str, second: u32, steps: &[(&str, &str)], done: bool) -> Value {
+    let mut task = task(name, second, steps, done);
+    task["status"]["podName"] = json!("r-a-pod");
+    for step in task["status"]["steps"].as_array_mut().unwrap() {
+        step["container"] = json!(format!("step-{name}-{}", step["name"].as_str().unwrap()));
+    }
+    task
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_in_one_pod_are_read_each_under_its_own_name() {
+    let fake = Fake::new(&["ergon.dev"]);
+    fake.put(run("ergon.dev", "PipelineRun", "r", "True", "Succeeded"));
+    fake.put(sharing("b", 2, &[("one", "terminated"), ("two", "skipped")], true));
+    fake.put(sharing("a", 1, &[("one", "terminated")], true));
+    // A task of the pod that was never reached has no run.
+    let containers = ["a-one", "b-one", "b-two", "c-one"].map(|name| (name, "terminated"));
+    fake.put(pod("a", &containers));
+    fake.logs("r-a-pod", "step-a-one", vec![Log::Text(stamped(1, "first"))]);
+    fake.logs("r-a-pod", "step-b-one", vec![Log::Text(stamped(2, "second"))]);
+    let ergon = fake.client();
+    let reference = ergon.find("r", None).await.unwrap().reference();
+    let mut logs = ergon.logs(&reference, LogOptions::default());
+    assert_eq!(rest(&mut logs).await, ["a/one: first", "b/one: second", "= Succeeded"]);
+    fake.logs("r-a-pod", "step-b-one", vec![Log::Text(stamped(2, "second"))]);
+    let of_b = LogOptions { tasks: vec!["b".to_owned()], ..LogOptions::default() };
+    assert_eq!(rest(&mut ergon.logs(&reference, of_b)).await, ["b/one: second", "= Succeeded"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_in_one_pod_are_followed_one_after_another() {
+    let fake = Fake::new(&["ergon.dev"]);
+    fake.put(run("ergon.dev", "PipelineRun", "r", "Unknown", "Running"));
+    // All of the pod's containers run from the start, and those whose turn has not come write nothing.
+    fake.put(pod("a", &[("a-one", "running"), ("b-one", "running")]));
+    fake.put(sharing("a", 1, &[("one", "running")], false));
+    let ergon = fake.client();
+    let reference = ergon.find("r", None).await.unwrap().reference();
+    let one = fake.live_log("r-a-pod", "step-a-one");
+    let mut logs = ergon.logs(&reference, follow());
+    one.write(&stamped(1, "hello"));
+    assert_eq!(next(&mut logs).await.unwrap(), "a/one: hello");
+
+    // The first task ends while its pod goes on.
+    fake.logs("r-a-pod", "step-a-one", vec![Log::Text(stamped(1, "hello"))]);
+    fake.put(pod("a", &[("a-one", "terminated"), ("b-one", "running")]));
+    fake.put(sharing("a", 1, &[("one", "terminated")], true));
+    drop(one);
+    let two = fake.live_log("r-a-pod", "step-b-one");
+    fake.put(sharing("b", 2, &[("one", "running")], false));
+    two.write(&stamped(2, "next"));
+    assert_eq!(next(&mut logs).await.unwrap(), "b/one: next");
+
+    fake.logs("r-a-pod", "step-b-one", vec![Log::Text(stamped(2, "next"))]);
+    fake.put(pod("a", &[("a-one", "terminated"), ("b-one", "terminated")]));
+    fake.put(sharing("b", 2, &[("one", "terminated")], true));
+    fake.put(run("ergon.dev", "PipelineRun", "r", "True", "Succeeded"));
+    drop(two);
+    assert_eq!(rest(&mut logs).await, ["= Succeeded"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_is_followed_from_before_its_first_pod_to_its_end() {
     let fake = Fake::new(&["ergon.dev"]);

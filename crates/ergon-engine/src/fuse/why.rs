@@ -21,7 +21,6 @@ pub enum Why {
     Resolver,
     StepActions,
     Sidecars,
-    Breakpoints,
     /// A reference to a run's own UID, which it has only once it is made.
     Uid,
     /// What the pod is made of depends on a result of a task in the same pod: the field.
@@ -56,7 +55,6 @@ impl fmt::Display for Why {
             Self::Resolver => f.write_str("its Task comes from a resolver"),
             Self::StepActions => f.write_str("its steps refer to StepActions"),
             Self::Sidecars => f.write_str("it has sidecars"),
-            Self::Breakpoints => f.write_str("it has breakpoints"),
             Self::Uid => f.write_str("it uses the UID of its run, which is not known before"),
             Self::Static(field) => write!(f, "`{field}` depends on a result of a task in that pod"),
             Self::UnknownKeys(result) => {
@@ -69,7 +67,7 @@ impl fmt::Display for Why {
                 f.write_str("it uses the reason of a task's end, which only the controller knows")
             }
             Self::NotAfterSuccess(task) => write!(f, "`{task}` before it did not succeed"),
-            Self::SameNames => f.write_str("its steps would have the names of another task's"),
+            Self::SameNames => f.write_str("two of its steps would have the same container's name"),
         }
     }
 }
