@@ -25,6 +25,8 @@ use crate::sync::lock;
 
 /// How much longer than a resolver may take we wait to be told that it took too long.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it takes until a request is made anew that could not be made.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How many requests of others are answered at once.
 const AT_ONCE: usize = 32;
 
@@ -93,22 +95,23 @@ impl Requests {
     /// The request as it is when it is done. One of before, for a run of the same name, is waited away.
     async fn answered(&self, request: &ResolutionRequest) -> Result<ResolutionRequest, String> {
         let name = Name::of(request);
-        let api: Api<ResolutionRequest> = Api::namespaced(self.client.clone(), &name.namespace);
-        let failed = |error: kube::Error| format!("cannot ask through ResolutionRequest {name}: {error}");
         loop {
             // Before it is made: nothing that is heard of it afterwards is missed.
             let (told, news) = oneshot::channel();
             lock(&self.waiting).entry(name.clone()).or_default().push(told);
-            match api.create(&PostParams::default(), request).await {
-                Ok(_) => debug!(%name, "asks"),
-                Err(kube::Error::Api(status)) if status.code == 409 => {
-                    match api.get_opt(&name.name).await.map_err(failed)? {
-                        None => continue,
-                        Some(found) if found.is_done() && is_same(request, &found) => return Ok(found),
-                        Some(_) => {}
-                    }
+            match self.make(request, &name).await {
+                Ok(Made::Waits) => {}
+                Ok(Made::Done(done)) => return Ok(*done),
+                Ok(Made::Gone) => continue,
+                Err(error) if is_final(&error) => {
+                    return Err(format!("cannot ask through ResolutionRequest {name}: {error}"));
                 }
-                Err(error) => return Err(failed(error)),
+                // The API server comes back, and the run is not to fail because it was away.
+                Err(error) => {
+                    debug!(%name, %error, "cannot be made; is tried again");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
             }
             match news.await {
                 Ok(News::Done(done)) if is_same(request, &done) => return Ok(*done),
@@ -116,6 +119,31 @@ impl Requests {
                 Ok(News::Done(_) | News::Gone) | Err(_) => {}
             }
         }
+    }
+
+    async fn make(&self, request: &ResolutionRequest, name: &Name) -> Result<Made, kube::Error> {
+        let api: Api<ResolutionRequest> = Api::namespaced(self.client.clone(), &name.namespace);
+        match api.create(&PostParams::default(), request).await {
+            Ok(_) => {
+                debug!(%name, "asks");
+                Ok(Made::Waits)
+            }
+            // Made by us before this controller was started, or before the answer to its making was lost.
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                Ok(match api.get_opt(&name.name).await? {
+                    None => Made::Gone,
+                    Some(found) if found.is_done() && is_same(request, &found) => Made::Done(Box::new(found)),
+                    Some(_) => Made::Waits,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a request is still there, and without an answer.
+    fn is_open(&self, request: &ResolutionRequest) -> bool {
+        let seen = self.seen.get(&Name::of(request));
+        seen.is_some_and(|seen| seen.metadata.uid == request.metadata.uid && !seen.is_done())
     }
 
     /// Takes what a watch or an answer of the API server says of a request: those who wait are told. To be called before
@@ -153,6 +181,20 @@ impl Requests {
     fn waiting_for(&self, request: &ResolutionRequest) -> Vec<oneshot::Sender<News>> {
         lock(&self.waiting).remove(&Name::of(request)).unwrap_or_default()
     }
+}
+
+/// What became of the making of a request.
+enum Made {
+    /// It is there, and has no answer, or that of somebody else.
+    Waits,
+    Done(Box<ResolutionRequest>),
+    /// It was there a moment ago.
+    Gone,
+}
+
+/// Whether the API server has understood, and refuses.
+fn is_final(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429))
 }
 
 /// Whether a request that is there is the one that would be made, and not one that an earlier run of the same name has

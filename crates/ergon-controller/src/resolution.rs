@@ -3,6 +3,8 @@
 //! A run's question is asked once and its answer kept until the run rests, so that all of its passes see the same
 //! definition, and its children with them. Runs that ask the same at the same time share one answer.
 
+#[cfg(test)]
+mod against_a_fake;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -21,8 +21,12 @@ use crate::shell::{Key, Shell};
 const ALL: &str = "/apis/resolution.tekton.dev/v1beta1/namespaces/ns/resolutionrequests";
 
 fn world() -> (Fake, Arc<Shell>) {
+    world_on(Fake::default())
+}
+
+/// A controller that was started just now.
+fn world_on(fake: Fake) -> (Fake, Arc<Shell>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let fake = Fake::default();
     let metrics = Arc::new(Metrics::default());
     let events = Events::start(fake.client(), "test".to_owned(), Arc::clone(&metrics));
     let platform = Platform { image: "ergon".to_owned(), image_volumes: true, report: None };
@@ -145,6 +149,163 @@ async fn an_answer_that_is_there_is_taken_and_one_of_an_earlier_run_is_not() {
     made(&fake, "u").await;
 }
 
+/// The API server's part in what a resolver of an older version does: it sees the request as it was then.
+fn as_version(object: Value, version: &str) -> Value {
+    ergon_api::convert::convert(object, &format!("resolution.tekton.dev/{version}")).expect("converted")
+}
+
+/// What the framework does with which others write their resolvers: it takes requests with the resolver's label that
+/// are not done, and merges what was found, or why nothing was, into the status.
+fn third_party(fake: &Fake, version: &str, found: Result<&str, &str>) -> Value {
+    let request = as_version(fake.get(&path()).expect("the request"), version);
+    assert_eq!(request["metadata"]["labels"]["resolution.tekton.dev/type"], "mine");
+    let params = match version {
+        "v1alpha1" => json!({"a": "1"}),
+        _ => json!([{"name": "a", "value": "1"}]),
+    };
+    assert_eq!(request["spec"]["params"], params);
+    let conditions = request["status"]["conditions"].clone();
+    assert!(!conditions.as_array().is_some_and(|all| all.iter().any(|one| one["status"] != "Unknown")));
+    let source = json!({"uri": "mine://t", "digest": {"sha256": "d"}, "entryPoint": "e"});
+    let status = match found {
+        Ok(text) => json!({"data": STANDARD.encode(text), "annotations": {"mine/a": "b"},
+            "refSource": source, "source": source}),
+        Err(why) => json!({"conditions": [{"type": "Succeeded", "status": "False",
+            "reason": "ResolutionFailed", "message": why, "lastTransitionTime": now()}]}),
+    };
+    let mut changed = request;
+    json_patch::merge(&mut changed, &json!({"status": status}));
+    fake.put(&path(), as_version(changed, "v1beta1"))
+}
+
+#[tokio::test]
+async fn resolvers_written_with_tektons_framework_answer_in_either_version() {
+    const TASK: &str = "apiVersion: tekton.dev/v1beta1\nkind: Task\nmetadata: {name: t}\n\
+        spec: {steps: [{name: s, image: i, script: s}]}";
+    for version in ["v1beta1", "v1alpha1"] {
+        for found in [Ok(TASK), Ok("no YAML: ["), Err("error getting \"mine\" \"ns/r\": no such thing")] {
+            // Sooner than we have looked at the request, or later.
+            for is_quick in [true, false] {
+                let (fake, shell) = world();
+                assert_eq!(ask(&shell).await, Answer::Waiting);
+                let made = made(&fake, "u").await;
+                let name = if is_quick {
+                    deliver(&shell, third_party(&fake, version, found))
+                } else {
+                    let name = deliver(&shell, made);
+                    shell.attend_one(&name).await;
+                    // It was changed since: what we were about to write is not written over it.
+                    let changed = third_party(&fake, version, found);
+                    assert!(matches!(shell.attend_one(&name).await, (After::WakeAt(_) | After::Rest, None)));
+                    deliver(&shell, changed)
+                };
+                assert!(matches!(shell.attend_one(&name).await, (After::Rest, None)));
+                assert_eq!(condition(&fake, &path()).0, if found.is_ok() { "True" } else { "False" });
+                let status = fake.get(&path()).expect("the request")["status"].clone();
+                assert_eq!(status["data"].is_string(), found.is_ok(), "what it wrote is still there");
+                assert_eq!(shell.queue.next().await, Some(key()), "the run is told");
+                match (ask(&shell).await, found) {
+                    (Answer::Found(task), Ok(TASK)) => {
+                        assert!(matches!(&task.object, Object::Task(task) if task.name() == "t"));
+                        let source = task.source.clone().expect("a source");
+                        assert_eq!(source.uri.as_deref(), Some("mine://t"));
+                        assert_eq!(
+                            (&*source.digest["sha256"], source.entry_point.as_deref()),
+                            ("d", Some("e"))
+                        );
+                    }
+                    (Answer::Failed(Failure::Unreadable(_)), Ok(_)) => {}
+                    (Answer::Failed(Failure::NotFetched(told)), Err(why)) => assert_eq!(told, why),
+                    (answer, _) => panic!("{version} {found:?}: {answer:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_comes_to_a_controller_that_was_started_meanwhile() {
+    let (fake, shell) = world();
+    assert_eq!(ask(&shell).await, Answer::Waiting);
+    made(&fake, "u").await;
+    // The new one has the same cluster, and nothing in its memory.
+    let (_, shell) = world_on(fake.clone());
+    fake.writes();
+    assert_eq!(ask(&shell).await, Answer::Waiting);
+    deliver(&shell, third_party(&fake, "v1beta1", Err("no such thing")));
+    assert_eq!(shell.queue.next().await, Some(key()));
+    assert_eq!(ask(&shell).await, Answer::Failed(Failure::NotFetched("no such thing".to_owned())));
+    assert_eq!(fake.writes(), [format!("POST {ALL}")], "the request is the one of before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_away_fails_no_run() {
+    let (fake, shell) = world();
+    for code in [500, 503, 429] {
+        fake.fail(Method::POST, ALL, code, "not now");
+    }
+    assert_eq!(ask(&shell).await, Answer::Waiting);
+    while fake.get(&path()).is_none() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    deliver(&shell, third_party(&fake, "v1beta1", Err("no such thing")));
+    assert_eq!(shell.queue.next().await, Some(key()));
+
+    let (fake, shell) = world();
+    fake.fail(Method::POST, ALL, 403, "not allowed");
+    if ask(&shell).await == Answer::Waiting {
+        assert_eq!(shell.queue.next().await, Some(key()));
+    }
+    match ask(&shell).await {
+        Answer::Failed(Failure::NotFetched(why)) => {
+            assert!(
+                why.starts_with("cannot ask through ResolutionRequest ns/mine-")
+                    && why.contains("not allowed")
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn only_definitions_and_runs_are_shown_to_those_who_read_requests() {
+    let (fake, shell) = world();
+    fake.put(
+        "/apis/tekton.dev/v1/namespaces/ns/tasks/t",
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "t", "uid": "u"}, "data": {"a": "c2VjcmV0"}}),
+    );
+    let (path, name) = others(&fake, &shell, "t", &now());
+    let open = shell.attend_one(&name).await.1.expect("a resolver of ours is to answer");
+    shell.answer(&open).await;
+    let (status, _, message) = condition(&fake, &path);
+    assert_eq!(status, "False");
+    assert!(message.starts_with("error getting \"Cluster\" \"ns/r\": resolved resource validation error: "));
+    assert_eq!(fake.get(&path).expect("the request")["status"]["data"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_the_cache_did_is_said_to_others() {
+    let (fake, shell) = world();
+    with_task(&fake);
+    for expected in ["store", "retrieve"] {
+        let (path, _) = others(&fake, &shell, "t", &now());
+        let mut request = fake.get(&path).expect("the request");
+        request["metadata"]["uid"] = json!(expected);
+        request["spec"]["params"]
+            .as_array_mut()
+            .expect("a list")
+            .push(json!({"name": "cache", "value": "always"}));
+        let name = deliver(&shell, fake.put(&path, request));
+        let open = shell.attend_one(&name).await.1.expect("a resolver of ours is to answer");
+        shell.answer(&open).await;
+        let annotations = fake.get(&path).expect("the request")["status"]["annotations"].clone();
+        assert_eq!(annotations["resolution.tekton.dev/cached"], "true");
+        assert_eq!(annotations["resolution.tekton.dev/cache-operation"], expected);
+        assert_eq!(annotations["resolution.tekton.dev/cache-resolver-type"], "cluster");
+        assert!(annotations["resolution.tekton.dev/cache-timestamp"].is_string());
+    }
+}
+
 /// A request of somebody, for the cluster resolver.
 fn others(fake: &Fake, shell: &Shell, task: &str, created: &str) -> (String, Name) {
     let path = format!("{ALL}/r");
@@ -155,7 +316,7 @@ fn others(fake: &Fake, shell: &Shell, task: &str, created: &str) -> (String, Nam
     let object = fake.put(
         &path,
         json!({"apiVersion": ResolutionRequest::API_VERSION, "kind": ResolutionRequest::KIND,
-            "metadata": {"name": "r", "namespace": "ns", "uid": "r", "creationTimestamp": created,
+            "metadata": {"name": "r", "namespace": "ns", "uid": task, "creationTimestamp": created,
                 "labels": {"resolution.tekton.dev/type": "cluster"}},
             "spec": {"params": params}}),
     );

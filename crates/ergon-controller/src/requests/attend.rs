@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::Requests;
 use crate::cache::Name;
 use crate::queue::After;
 use crate::shell::{Shell, instant};
@@ -25,6 +26,19 @@ use crate::sync::lock;
 const LONGEST: Duration = Duration::from_mins(1);
 /// How often an answer is written anew because the request has changed meanwhile.
 const TRIES: usize = 5;
+
+/// A request that a resolver of ours is at: until this is dropped, even by a panic.
+struct Answering<'a> {
+    requests: &'a Requests,
+    request: &'a ResolutionRequest,
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        let uid = self.request.metadata.uid.as_deref().unwrap_or_default();
+        lock(&self.requests.answering).remove(uid);
+    }
+}
 
 impl Shell {
     /// Looks after requests until the queue is closed.
@@ -37,9 +51,14 @@ impl Shell {
             if let Some(request) = open {
                 let shell = Arc::clone(&self);
                 tokio::spawn(async move {
+                    let requests = &shell.resolutions.requests;
+                    let _answering = Answering { requests, request: &request };
                     // Never closed.
-                    let _slot = shell.resolutions.requests.slots.acquire().await;
-                    shell.answer(&request).await;
+                    let _slot = requests.slots.acquire().await;
+                    // Where many ask at once, some have given up by now.
+                    if requests.is_open(&request) {
+                        shell.answer(&request).await;
+                    }
                 });
             }
         }
@@ -107,8 +126,6 @@ impl Shell {
         if let Err(error) = told {
             warn!(%name, %error, "the answer to a ResolutionRequest cannot be written; it times out");
         }
-        lock(&self.resolutions.requests.answering)
-            .remove(request.metadata.uid.as_deref().unwrap_or_default());
     }
 
     /// Writes how a request ends, unless it has ended or is gone.
