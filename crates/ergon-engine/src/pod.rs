@@ -16,6 +16,7 @@ mod template;
 mod volumes;
 
 pub use account::{Account, SecretView, account_name};
+pub(crate) use affinity::{put_near, take_claims};
 pub(crate) use build::claim;
 pub(crate) use build::plan_env;
 pub use build::{PodInput, build, plan_of};

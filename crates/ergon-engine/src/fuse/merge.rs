@@ -35,6 +35,8 @@ pub(crate) struct Member {
     pub plan: PodPlan,
     /// By container as the task's own pod names it: variables whose values are not known yet.
     pub late_env: BTreeMap<String, Vec<String>>,
+    /// Its claims, each with the label on pods that must be near others with it. The pod itself has neither label nor rule.
+    pub claims: Vec<(String, String)>,
     /// What the user wrote of the pod's security context.
     pub wanted_security: Option<PodSecurityContext>,
 }
@@ -202,6 +204,14 @@ pub(crate) fn merge(
         active_deadline_seconds: Some(deadline.clamp(1, i64::from(i32::MAX))),
         ..spec
     });
+    let claims = members.iter().flat_map(|member| &member.claims);
+    let mut near: Vec<String> = Vec::new();
+    for (_, label) in claims.filter(|(claim, _)| !emptied.contains(claim)) {
+        if !near.contains(label) {
+            near.push(label.clone());
+        }
+    }
+    pod::put_near(&mut merged, &near);
     Ok(merged)
 }
 

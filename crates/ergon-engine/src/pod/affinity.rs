@@ -7,11 +7,60 @@ use std::collections::BTreeMap;
 
 use ergon_api::config::Coschedule;
 use ergon_api::{Config, Group, TaskRun};
-use k8s_openapi::api::core::v1::{Affinity, PodAffinityTerm, Volume};
+use k8s_openapi::api::core::v1::{Affinity, Pod, PodAffinity, PodAffinityTerm, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 /// The label on pods of a pipeline run that shares its node with no other such run: the run's UID.
 const ISOLATED: &str = "ergon.dev/isolated";
+/// The value of the label on pods with a claim.
+const SHARED: &str = "shared";
+
+/// What the label on pods with a claim begins with; the name of its volume follows.
+const CLAIM: &str = "ergon.dev/claim-";
+
+/// Takes off a pod what keeps it near others with the same claims, and gives back those claims, each with the label that
+/// pods with it have.
+pub(crate) fn take_claims(pod: &mut Pod) -> Vec<(String, String)> {
+    let Some(spec) = &mut pod.spec else { return Vec::new() };
+    let mut taken = Vec::new();
+    for volume in spec.volumes.iter().flatten() {
+        let Some(claim) = &volume.persistent_volume_claim else { continue };
+        let label = format!("{CLAIM}{}", volume.name);
+        if pod.metadata.labels.as_mut().is_some_and(|labels| labels.remove(&label).is_some()) {
+            taken.push((claim.claim_name.clone(), label));
+        }
+    }
+    if taken.is_empty() {
+        return taken;
+    }
+    let of_claim = |selector: &LabelSelector| {
+        let labels = selector.match_labels.iter().flatten();
+        labels.into_iter().any(|(name, _)| taken.iter().any(|(_, label)| label == name))
+    };
+    if let Some(affinity) = &mut spec.affinity {
+        if let Some(near) = &mut affinity.pod_affinity {
+            if let Some(rules) = &mut near.required_during_scheduling_ignored_during_execution {
+                rules.retain(|rule| !rule.label_selector.as_ref().is_some_and(of_claim));
+            }
+            near.required_during_scheduling_ignored_during_execution.take_if(|rules| rules.is_empty());
+        }
+        affinity.pod_affinity.take_if(|near| *near == PodAffinity::default());
+    }
+    spec.affinity.take_if(|affinity| *affinity == Affinity::default());
+    taken
+}
+
+/// Puts a pod near others with these claims, by the labels that pods with them have.
+pub(crate) fn put_near(pod: &mut Pod, labels: &[String]) {
+    let mut place = Place::default();
+    for label in labels {
+        place.near(label, SHARED);
+        pod.metadata.labels.get_or_insert_default().insert(label.clone(), SHARED.to_owned());
+    }
+    if let Some(spec) = &mut pod.spec {
+        spec.affinity = place.add_to(spec.affinity.take());
+    }
+}
 
 /// Where a pod may run, as seen from other pods.
 #[derive(Debug, Default)]
@@ -59,9 +108,9 @@ impl Place {
                 _,
             ) => {
                 for volume in workspaces.iter().filter(|volume| volume.persistent_volume_claim.is_some()) {
-                    let label = format!("ergon.dev/claim-{}", volume.name);
-                    place.near(&label, "shared");
-                    place.labels.insert(label, "shared".to_owned());
+                    let label = format!("{CLAIM}{}", volume.name);
+                    place.near(&label, SHARED);
+                    place.labels.insert(label, SHARED.to_owned());
                 }
             }
         }

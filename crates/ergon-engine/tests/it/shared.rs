@@ -446,6 +446,66 @@ fn a_claim_of_one_pod_alone_is_a_folder_of_it() {
 }
 
 #[test]
+fn a_pod_is_near_others_with_the_claims_of_all_its_tasks() {
+    let task = |name: &str, after: &[&str], workspace: Option<&str>| {
+        let bound: Vec<Value> =
+            workspace.iter().map(|name| json!({"name": "w", "workspace": name})).collect();
+        let declared: Vec<Value> = workspace.iter().map(|_| json!({"name": "w"})).collect();
+        json!({"name": name, "runAfter": after, "workspaces": bound,
+            "taskSpec": {"workspaces": declared, "steps": [{"name": "s", "image": "i", "script": "exit 0"}]}})
+    };
+    let template = |name: &str| {
+        json!({"name": name, "volumeClaimTemplate": {"spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}})
+    };
+    let run = |tasks: Value| {
+        json!({"workspaces": [template("v"), template("w")],
+            "pipelineSpec": {"workspaces": [{"name": "v"}, {"name": "w"}], "tasks": tasks}})
+    };
+    let labels = |pod: &Pod| -> Vec<String> {
+        let labels = pod.metadata.labels.clone().unwrap_or_default().into_keys();
+        labels.filter(|label| label.starts_with("ergon.dev/claim-")).collect()
+    };
+    let rules = |pod: &Pod| -> Vec<String> {
+        let affinity = pod.spec.clone().and_then(|spec| spec.affinity).unwrap_or_default();
+        let rules =
+            affinity.pod_affinity.and_then(|near| near.required_during_scheduling_ignored_during_execution);
+        let selectors = rules.into_iter().flatten().filter_map(|rule| rule.label_selector?.match_labels);
+        selectors.flat_map(BTreeMap::into_keys).collect()
+    };
+    // Both claims are folders: nothing is to be near, and the task without any is in the pod as well.
+    let all = json!([task("a", &[], Some("v")), task("b", &["a"], None), task("c", &["b"], Some("w"))]);
+    let world = both(&run(all.clone()), &json!({}));
+    let pods = shared_pods(&world);
+    assert_eq!((world.pods.len(), labels(pods[0]), rules(pods[0])), (1, Vec::new(), Vec::new()));
+    // A task elsewhere needs both.
+    let mut tasks =
+        json!([task("a", &[], Some("v")), task("b", &["a"], Some("w")), task("c", &["b"], Some("v"))]);
+    tasks[2]["fuse"] = json!("never");
+    let more = [
+        ("/2/workspaces", json!({"name": "x", "workspace": "w"})),
+        ("/2/taskSpec/workspaces", json!({"name": "x"})),
+    ];
+    for (place, item) in more {
+        tasks.pointer_mut(place).and_then(Value::as_array_mut).unwrap().push(item);
+    }
+    let world = both(&run(tasks), &json!({}));
+    let pods = shared_pods(&world);
+    assert_eq!(labels(pods[0]).len(), 2, "the claims of both tasks");
+    let alone = world
+        .pods
+        .values()
+        .map(|running| &running.pod)
+        .find(|pod| pod.metadata.name != pods[0].metadata.name);
+    assert_eq!(labels(pods[0]), labels(alone.unwrap()));
+    let sorted = |mut all: Vec<String>| {
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(rules(pods[0])), labels(pods[0]));
+}
+
+#[test]
 fn a_pod_asks_for_the_most_that_runs_at_once() {
     let task = |name: &str, after: &[&str], cpu: &str| {
         json!({"name": name, "runAfter": after, "taskSpec": {"steps": [

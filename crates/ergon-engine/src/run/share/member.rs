@@ -33,6 +33,7 @@ pub(super) fn build(
     let made = runs(context, task, finally)?;
     let Ok([Made::Task(run)]) = <[Made; 1]>::try_from(made) else { return Err(Why::Matrix.into()) };
     let mut pod = own_pod(context, &run)?;
+    let claims = pod::take_claims(&mut pod);
     for container in pod.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
         // They only show what the plan says, which is not known yet.
         if container.args.iter().flatten().any(|word| is_late(word)) {
@@ -56,7 +57,7 @@ pub(super) fn build(
         context.observed.config.defaults.pod_template.as_ref(),
     );
     let wanted_security = template.and_then(|template| template.security_context);
-    Ok((Member { task: task.name.clone(), pod, plan, late_env, wanted_security }, *run))
+    Ok((Member { task: task.name.clone(), pod, plan, late_env, wanted_security, claims }, *run))
 }
 
 /// The pod that a task has where it shares none, or one leg of its matrix.
