@@ -22,7 +22,7 @@ fn request(params: &[(&str, &str)]) -> Request {
     Request { resolver: "cluster".to_owned(), url: None, params }
 }
 
-fn set(fake: &Fake, map: &str, data: Value) {
+fn set(fake: &Fake, map: &str, data: &Value) {
     let path = format!("/api/v1/namespaces/tekton-pipelines-resolvers/configmaps/{map}");
     fake.put(
         &path,
@@ -72,17 +72,17 @@ async fn settings_of_the_installation() {
         resolutions.resolve("ns", Group::Tekton, &asked).await.map(|_| ()).map_err(|error| error.to_string())
     };
     assert_eq!(ask("shut").await, Ok(()));
-    set(&fake, "cluster-resolver-config", json!({"default-kind": "task", "blocked-namespaces": "shut"}));
+    set(&fake, "cluster-resolver-config", &json!({"default-kind": "task", "blocked-namespaces": "shut"}));
     assert_eq!(ask("shut").await, Err("access to specified namespace shut is blocked".to_owned()));
     assert_eq!(ask("open").await, Ok(()));
     set(
         &fake,
         "cluster-resolver-config",
-        json!({"default-kind": "task", "default-namespace": "open", "allowed-namespaces": "open"}),
+        &json!({"default-kind": "task", "default-namespace": "open", "allowed-namespaces": "open"}),
     );
     assert_eq!(ask("").await, Ok(()), "the default");
     assert_eq!(ask("other").await, Err("access to specified namespace other is not allowed".to_owned()));
-    set(&fake, "resolvers-feature-flags", json!({"enable-cluster-resolver": "false"}));
+    set(&fake, "resolvers-feature-flags", &json!({"enable-cluster-resolver": "false"}));
     assert_eq!(
         ask("open").await,
         Err("cannot handle resolution request, enable-cluster-resolver feature flag not true".to_owned())
@@ -92,7 +92,7 @@ async fn settings_of_the_installation() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_longer_than_the_installation_allows() {
     let (fake, resolutions) = world();
-    set(&fake, "http-resolver-config", json!({"fetch-timeout": "10m"}));
+    set(&fake, "http-resolver-config", &json!({"fetch-timeout": "10m"}));
     let data = [("default-maximum-resolution-timeout".to_owned(), "3s".to_owned())];
     let problems = resolutions.inner.settings.take(ConfigName::Defaults, &BTreeMap::from(data));
     assert!(problems.is_empty(), "{problems:?}");
