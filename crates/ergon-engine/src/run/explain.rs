@@ -100,9 +100,7 @@ pub fn explain(observed: &Observed<'_>, platform: &Platform, now: Timestamp) -> 
             return Ok(Explained::Needs(needs));
         }
     }
-    let graph = Graph::build(&prepared.spec.tasks)
-        .map_err(|error| Invalid::new(reasons::pipeline_run::FAILED_VALIDATION, error.to_string()))?;
-    let play = Play { observed, prepared: &prepared, platform, graph: &graph, now };
+    let play = Play { observed, prepared: &prepared, platform, graph: prepared.plan.graph(), now };
     Ok(match play.forward() {
         Ok(plan) => Explained::Plan(plan),
         Err(needs) => Explained::Needs(needs),

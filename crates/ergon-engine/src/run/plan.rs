@@ -15,6 +15,7 @@ use crate::graph::{Graph, GraphError, references};
 #[derive(Debug)]
 pub struct Plan {
     spec: Arc<PipelineSpec>,
+    graph: Graph,
     places: BTreeMap<String, usize>,
     /// The places of the graph's tasks, each after those that it waits for.
     order: Vec<usize>,
@@ -51,6 +52,7 @@ impl Plan {
                 .iter()
                 .map(|task| graph.parents(&task.name).iter().map(|parent| places[*parent]).collect())
                 .collect(),
+            graph,
             places,
             uses,
             uses_overall_status,
@@ -65,6 +67,11 @@ impl Plan {
 
     pub(super) fn spec(&self) -> &Arc<PipelineSpec> {
         &self.spec
+    }
+
+    /// The graph's tasks by their names.
+    pub(super) fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     pub(super) fn place(&self, task: &str) -> Option<usize> {

@@ -13,7 +13,6 @@ use kube_core::{Resource as _, ResourceExt as _};
 use super::member;
 use crate::action::Need;
 use crate::fuse::{self, Given, Member, Part, Why};
-use crate::graph::Graph;
 use crate::pod::Platform;
 use crate::run::Observed;
 use crate::run::prepare::Prepared;
@@ -85,8 +84,7 @@ fn attempt(
         return Err(Why::NothingFollows.into());
     }
     let first = states.at(first).task;
-    let graph =
-        &Graph::build(&prepared.spec.tasks).map_err(|error| Why::CannotBeChecked(error.to_string()))?;
+    let graph = plan.graph();
     let wish = |task: &PipelineTask| {
         fuse::wanted(observed.group, observed.config, observed.run, &prepared.spec, task)
     };
@@ -97,7 +95,7 @@ fn attempt(
     let mut members = vec![root];
     let mut needs = Vec::new();
     let (mut tasks, mut more) = fuse::grow(graph, &first.name, |tasks, name| {
-        let task = task_of(prepared, name).ok_or(Why::NotWanted)?;
+        let task = states.get(name).ok_or(Why::NotWanted)?.task;
         match wish(task) {
             Fuse::Never => return Err(Why::NotWanted),
             Fuse::Auto if !fuse::is_narrow(graph, tasks, name) => {
@@ -155,15 +153,11 @@ fn attempt(
     }
     let (claims, emptied) = claims(prepared, &tasks);
     let limited = observed.library.limit_ranges.as_ref().is_some_and(|ranges| !ranges.is_empty());
-    let part = part(context, graph, &tasks, &members, &run);
+    let part = part(context, &tasks, &members, &run);
     let mut pod = fuse::merge(observed.group, graph, &members, part, &emptied, limited)?;
     pod.metadata.owner_references =
         observed.run.controller_owner_ref(&observed.group).map(|owner| vec![owner]);
     Ok(Shared { pod, tasks, first: run, claims, folders: emptied })
-}
-
-fn task_of<'a>(prepared: &'a Prepared, name: &str) -> Option<&'a PipelineTask> {
-    prepared.spec.tasks.iter().find(|task| task.name == name)
 }
 
 /// The run's claims that these tasks need, and the names of those whose place a folder of the pod can take: no other
@@ -199,8 +193,9 @@ pub(in crate::run) fn uses(prepared: &Prepared, task: &PipelineTask, claim: &str
 }
 
 /// What the pod brings with it for its own decisions.
-fn part(context: &Context<'_>, graph: &Graph, tasks: &[String], members: &[Member], first: &TaskRun) -> Part {
+fn part(context: &Context<'_>, tasks: &[String], members: &[Member], first: &TaskRun) -> Part {
     let Context { observed, prepared, states, .. } = context;
+    let graph = prepared.plan.graph();
     let is_in = |name: &str| tasks.iter().any(|task| task == name);
     let mut spec = PipelineSpec {
         params: prepared.spec.params.clone(),
@@ -209,11 +204,12 @@ fn part(context: &Context<'_>, graph: &Graph, tasks: &[String], members: &[Membe
     };
     let mut before = Vec::new();
     for (at, name) in tasks.iter().enumerate() {
-        if let Some(task) = prepared.spec.finally.iter().find(|task| task.name == *name) {
+        let Some(place) = prepared.plan.place(name) else { continue };
+        let task = states.at(place).task;
+        if prepared.plan.finally().contains(&place) {
             spec.finally.push(task.clone());
             continue;
         }
-        let Some(task) = task_of(prepared, name) else { continue };
         if at == 0 {
             // It starts with the pod, whatever it waited for.
             spec.tasks.push(stub(task));
