@@ -66,7 +66,7 @@ impl Shell {
         let plan = self.plans.of(key, &run);
         let pods = self.shared_pods(key, &task_runs).await?;
         let platform = self.platform();
-        let mut may_share = true;
+        let mut may_make = true;
         let mut library = Library::default();
         let mut needs = Vec::new();
         for _ in 0..ROUNDS {
@@ -84,7 +84,7 @@ impl Shell {
                 library: &library,
                 config: &config,
                 plan: plan.as_ref(),
-                sharing: may_share.then_some(Sharing { platform: &platform, pods: &pods }),
+                sharing: Some(Sharing { platform: &platform, pods: &pods, may_make }),
             };
             let decision = match run::reconcile(&observed, Timestamp::now()) {
                 Outcome::Decided(decision) => decision,
@@ -106,11 +106,11 @@ impl Shell {
                 }
             };
             let shares =
-                may_share && decision.actions.iter().any(|action| matches!(action, Action::CreatePod(_)));
+                may_make && decision.actions.iter().any(|action| matches!(action, Action::CreatePod(_)));
             let (status, wake_at) = match self.perform(key, &*run, decision.actions).await? {
                 // What is too much for one pod may be fine for several.
                 Performed::OverQuota(_) | Performed::Refused(_) if shares => {
-                    may_share = false;
+                    may_make = false;
                     continue;
                 }
                 Performed::OverQuota(message) => {

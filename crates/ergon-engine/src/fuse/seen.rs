@@ -26,6 +26,8 @@ pub struct Sharing<'a> {
     pub platform: &'a Platform,
     /// The run's shared pods, as far as they were made.
     pub pods: &'a [SharedPod<'a>],
+    /// Whether more of them may be made.
+    pub may_make: bool,
 }
 
 /// A shared pod of a pipeline run.

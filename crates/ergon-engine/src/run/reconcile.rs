@@ -122,8 +122,7 @@ fn advance(
 ) -> Result<Outcome<PipelineRunStatus>, Invalid> {
     let mut pass = Pass::new(observed, prepared, now);
     if old.pipeline_spec.is_none() {
-        // Where tasks may share a pod, it is seen with each task whether a claim is needed at all.
-        let claims = prepared.claims.iter().filter(|_| observed.sharing.is_none()).cloned();
+        let claims = prepared.claims.iter().filter(|_| !pass.claims_late).cloned();
         pass.actions.extend(claims.map(|claim| Action::CreateClaim(Box::new(claim))));
         pass.actions.push(conclude::event(EventKind::Normal, reasons::STARTED, ""));
     }
@@ -172,6 +171,8 @@ struct Pass<'a> {
     started: BTreeMap<usize, Vec<Made>>,
     /// The tasks that are in shared pods already, by their names.
     shared: BTreeMap<&'a str, Place<'a>>,
+    /// Claims are made with the first task that needs them, and not all at the start.
+    claims_late: bool,
     /// What must be looked up before anything is decided.
     needs: Vec<Need>,
     now: Timestamp,
@@ -194,6 +195,7 @@ impl<'a> Pass<'a> {
             actions: Vec::new(),
             started: BTreeMap::new(),
             shared,
+            claims_late: share::is_wanted(observed, prepared),
             needs: Vec::new(),
             now,
         }
@@ -303,7 +305,7 @@ impl<'a> Pass<'a> {
     /// Makes a pod for a task that may start and those that can follow it there, if any can. True where it did, or has to
     /// look something up first.
     fn start_shared(&mut self, place: usize) -> bool {
-        let Some(sharing) = self.observed.sharing else { return false };
+        let Some(sharing) = self.observed.sharing.filter(|sharing| sharing.may_make) else { return false };
         let context = share::Context {
             observed: self.observed,
             prepared: self.prepared,
@@ -330,11 +332,15 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Makes the claims that a task with a pod of its own needs, where they were not all made at the start.
+    /// Makes the claims that a task with a pod of its own needs, where they were not all made at the start. A task that has
+    /// started had its claims made before.
     fn claim(&mut self, task: &PipelineTask) {
-        let claims = self.prepared.claims.iter().filter(|_| self.observed.sharing.is_some());
+        let claims = self.prepared.claims.iter().filter(|_| self.claims_late);
         let needed = claims.filter(|claim| {
-            share::uses(self.prepared, task, claim.metadata.name.as_deref().unwrap_or_default())
+            let name = claim.metadata.name.as_deref().unwrap_or_default();
+            let uses = |task| share::uses(self.prepared, task, name);
+            let is_made = || self.states.values().any(|state| state.is_started() && uses(state.task));
+            uses(task) && !is_made()
         });
         let actions: Vec<Action> = needed.map(|claim| Action::CreateClaim(Box::new(claim.clone()))).collect();
         self.actions.extend(actions);

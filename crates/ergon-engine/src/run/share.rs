@@ -5,12 +5,13 @@ mod member;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ergon_api::TaskRun;
+use ergon_api::{Fuse, TaskRun};
 use ergon_wire::{StepReport, TerminationMessage};
 
 use super::Observed;
+use super::prepare::Prepared;
 use crate::action::Action;
-use crate::fuse::{EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, SharedPod, pod_of};
+use crate::fuse::{self, EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, SharedPod, pod_of};
 use crate::task::PodSeen;
 
 pub(super) use compile::{Context, Shared, Stop, ended, shared, uses};
@@ -74,6 +75,12 @@ pub(super) fn places<'a>(observed: &Observed<'a>) -> BTreeMap<&'a str, Place<'a>
         }
     }
     places
+}
+
+/// Whether any task of the run may share a pod: then it is seen with each task which claims are needed at all.
+pub(super) fn is_wanted(observed: &Observed<'_>, prepared: &Prepared) -> bool {
+    let wish = |task| fuse::wanted(observed.group, observed.config, observed.run, &prepared.spec, task);
+    observed.sharing.is_some() && prepared.spec.all_tasks().any(|task| wish(task) != Fuse::Never)
 }
 
 /// Marks a run as carried out in a shared pod; the first one of a pod names all of the pod's tasks.

@@ -26,6 +26,7 @@ struct World {
     claims: Vec<String>,
     platform: Platform,
     shares: bool,
+    may_make: bool,
     now: i64,
     /// Which of the steps that run ends next.
     order: Vec<usize>,
@@ -53,6 +54,7 @@ impl World {
             claims: Vec::new(),
             platform: Platform { image: "ergon:1".into(), image_volumes: true, report: None },
             shares,
+            may_make: true,
             now: 1_700_000_000_000,
             order,
         }
@@ -104,7 +106,11 @@ impl World {
                 library: &library,
                 config: &Config::default(),
                 plan: None,
-                sharing: self.shares.then_some(Sharing { platform: &self.platform, pods: &pods }),
+                sharing: self.shares.then_some(Sharing {
+                    platform: &self.platform,
+                    pods: &pods,
+                    may_make: self.may_make,
+                }),
             };
             match run::reconcile(&observed, self.moment()) {
                 Outcome::Decided(decision) => break decision,
@@ -503,6 +509,37 @@ fn a_pod_is_near_others_with_the_claims_of_all_its_tasks() {
         all
     };
     assert_eq!(sorted(rules(pods[0])), labels(pods[0]));
+}
+
+/// A second pod is refused, such as by a quota: what is in the first one stays there.
+#[test]
+fn tasks_stay_in_their_pod_where_no_other_can_be_made() {
+    let task = |name: &str, after: &[&str], workspaces: Value| {
+        json!({"name": name, "runAfter": after, "workspaces": workspaces,
+            "taskSpec": {"workspaces": [{"name": "w", "optional": true}],
+                "steps": [{"name": "s", "image": "i", "script": "exit 0"}]}})
+    };
+    let bound = json!([{"name": "w", "workspace": "w"}]);
+    let mut first = task("first", &[], json!([]));
+    first["fuse"] = json!("never");
+    let spec = json!({
+    "workspaces": [{"name": "w", "volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}}}}],
+    "pipelineSpec": {"workspaces": [{"name": "w"}], "tasks": [
+        task("a", &[], json!([])), task("b", &["a"], json!([])),
+        first, task("c", &["first"], bound.clone()), task("d", &["c"], bound),
+    ]}});
+    let mut world = World::new(spec, &json!({}), true, vec![0, 0]);
+    world.decide_run();
+    assert_eq!(shared_pods(&world).len(), 1);
+    world.may_make = false;
+    let world = world.play();
+    assert_eq!(shared_pods(&world).len(), 1);
+    let pod = |run: &str| world.task_runs[run].status.as_ref().unwrap().pod_name.clone().unwrap();
+    assert_eq!((pod("run-a"), pod("run-b")), ("run-a-pod".into(), "run-a-pod".into()));
+    assert_eq!((pod("run-c"), pod("run-d")), ("run-c-pod".into(), "run-d-pod".into()));
+    assert_eq!(world.claims.len(), 1, "made with the first of the tasks that need it");
+    assert!(world.task_runs.values().all(TaskRun::is_successful));
 }
 
 #[test]
