@@ -7,7 +7,7 @@ use std::time::Duration;
 use ergon_agent::{End, Reporter, carry_out, from_environment, link_steps, now};
 use ergon_engine::coordinate::Event;
 use ergon_engine::pod;
-use ergon_wire::{PodPlan, PodReport, StopReason, paths};
+use ergon_wire::{PodPlan, PodReport, StopReason, message_limit, paths};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -15,9 +15,6 @@ use tokio::sync::{mpsc, watch};
 const LISTENS_AFTER: Duration = Duration::from_secs(3);
 /// How long the last report may take. After that the termination messages have to do.
 const LAST_REPORT: Duration = Duration::from_secs(10);
-/// What the kubelet keeps of one termination message, and of all of a pod's together, in bytes.
-const MESSAGE_LIMIT: usize = 4096;
-const POD_MESSAGE_LIMIT: usize = 12 << 10;
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::stderr).init();
@@ -50,7 +47,7 @@ fn carry_out_the_plan() -> Result<bool, Box<dyn std::error::Error>> {
     let End { report, failed } = outcome?;
     let message = serde_json::to_string(&report)?;
     let containers = report.steps.len() + 1;
-    if message.len() <= MESSAGE_LIMIT.min(POD_MESSAGE_LIMIT / containers) {
+    if message.len() <= message_limit(containers) {
         leave_message(&message);
     }
     Ok(failed)

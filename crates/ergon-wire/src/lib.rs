@@ -15,7 +15,7 @@ pub use frame::{FRAME_LIMIT, read_frame, write_frame};
 pub use plan::{
     Breakpoints, Condition, OnError, PLAN_VERSION, PodPlan, ReportTarget, Script, StepPlan, TaskPlan,
 };
-pub use record::{Exit, ExitRecord, ResultValue, StepResult, TerminationMessage};
+pub use record::{Exit, ExitRecord, ResultValue, StepResult, TerminationMessage, message_limit};
 pub use report::{PodReport, ReportAnswer, StepReport, StepState};
 pub use shim::{FromShim, RunCommand, StopReason, ToShim};
 

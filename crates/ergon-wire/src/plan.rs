@@ -120,7 +120,7 @@ pub struct StepPlan {
     /// Run the command without any network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hermetic: bool,
-    /// Bytes that the step's termination message may have: the kubelet keeps 4096 a container and 12 KiB a pod.
+    /// Bytes that the step's termination message may have: [`crate::message_limit`].
     pub message_limit: usize,
     /// Bytes that all results of the task may have together.
     pub result_limit: usize,

@@ -115,6 +115,14 @@ impl fmt::Display for ResultValue {
     }
 }
 
+/// Bytes that one container's termination message may have in a pod of so many: the kubelet keeps 4096 of each, and 12 KiB
+/// of all together.
+pub const fn message_limit(containers: usize) -> usize {
+    const OF_ONE: usize = 4096;
+    const OF_ALL: usize = 12 << 10;
+    if containers * OF_ONE <= OF_ALL { OF_ONE } else { OF_ALL / containers }
+}
+
 /// What the shim leaves for the kubelet: the second source of truth, smaller than the first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -6,6 +6,7 @@ use ergon_api::{Config, Duration, Group, PipelineRunSpecStatus, TaskRun};
 use ergon_wire::{Millis, PodPlan, PodReport, StepPlan, StepReport, TaskPlan};
 use jiff::Timestamp;
 
+use super::seen::task_of;
 use super::{Part, own_part};
 use crate::pod::{self, Account, Platform};
 use crate::task::{self, PodSeen};
@@ -135,8 +136,8 @@ impl Inside {
 
     /// Starts the task of a run, if it is one of the pod's and has none yet.
     fn take(&mut self, run: TaskRun, at: Millis) -> Option<Next> {
-        let label = run.metadata.labels.as_ref()?.get(&self.group.label("pipelineTask"))?;
-        let place = self.tasks.iter().position(|task| task.name == *label)?;
+        let name = task_of(self.group, &run);
+        let place = self.tasks.iter().position(|task| task.name == name)?;
         if self.runs.contains_key(&place) {
             return None;
         }

@@ -20,8 +20,6 @@ use crate::pod::{self, AGENT};
 pub(crate) const VOLUMES: &str = "kind of volumes";
 /// How many steps one pod may have: each is a container that the kubelet looks after.
 const MOST_STEPS: usize = 48;
-/// What the kubelet keeps of all of a pod's termination messages, in bytes.
-const POD_MESSAGE_LIMIT: usize = 12 << 10;
 /// How large a pod's plan may get, in bytes: an object may have 1.5 MiB in the cluster's store, and so may the
 /// environment of a process.
 const LARGEST_PLAN: usize = 512 << 10;
@@ -146,7 +144,7 @@ pub(crate) fn merge(
         for task in &member.plan.tasks {
             let own = |step: &StepPlan| StepPlan {
                 container: shown(&member.task, &step.container),
-                message_limit: step.message_limit.min(POD_MESSAGE_LIMIT / (steps + 1)),
+                message_limit: ergon_wire::message_limit(steps + 1),
                 ..step.clone()
             };
             tasks.push(TaskPlan {

@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube_core::ResourceExt as _;
 
 use crate::pod::{AGENT, Platform};
-use crate::task::PodSeen;
 use crate::task::paths::step_container;
+use crate::task::{PodSeen, verdict};
 use crate::{labels, name};
 
 /// The label on pods that tasks share.
@@ -43,10 +43,7 @@ impl SharedPod<'_> {
     /// Nothing starts in it any more.
     pub(crate) fn is_over(&self) -> bool {
         match self.pod {
-            PodSeen::Here(pod) => {
-                let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-                matches!(phase, Some("Succeeded" | "Failed")) || pod.metadata.deletion_timestamp.is_some()
-            }
+            PodSeen::Here(pod) => verdict::is_over(pod) || pod.metadata.deletion_timestamp.is_some(),
             PodSeen::Gone => true,
             PodSeen::NotInCache => false,
         }
@@ -86,7 +83,7 @@ pub(crate) fn shown(task: &str, container: &str) -> String {
 }
 
 /// The pipeline task of a task run.
-fn task_of(group: ergon_api::Group, run: &TaskRun) -> String {
+pub(super) fn task_of(group: ergon_api::Group, run: &TaskRun) -> String {
     let labels = run.metadata.labels.as_ref();
     labels.and_then(|labels| labels.get(&group.label("pipelineTask"))).cloned().unwrap_or_default()
 }
@@ -108,25 +105,21 @@ pub(crate) fn own_part(
         .map(|own| (shown(&task, &own), own))
         .collect();
     let own = |name: &str| names.iter().find(|(shared, _)| shared == name).map(|(_, own)| own.clone());
+    // Gives a container its own name, and says whether the task sees it.
+    let sees = |name: &mut String| match own(name) {
+        Some(own) => {
+            *name = own;
+            true
+        }
+        None => name == AGENT,
+    };
     let pod = pod.map(|pod| {
         let mut pod = pod.clone();
         if let Some(spec) = &mut pod.spec {
-            spec.containers.retain_mut(|container| match own(&container.name) {
-                Some(name) => {
-                    container.name = name;
-                    true
-                }
-                None => container.name == AGENT,
-            });
+            spec.containers.retain_mut(|container| sees(&mut container.name));
         }
         if let Some(statuses) = pod.status.as_mut().and_then(|status| status.container_statuses.as_mut()) {
-            statuses.retain_mut(|container| match own(&container.name) {
-                Some(name) => {
-                    container.name = name;
-                    true
-                }
-                None => container.name == AGENT,
-            });
+            statuses.retain_mut(|container| sees(&mut container.name));
         }
         pod
     });

@@ -16,9 +16,6 @@ use crate::task::verdict::continues;
 
 /// How long a command may take to end after SIGTERM, in milliseconds.
 pub(super) const GRACE_MS: i64 = 10_000;
-/// The kubelet keeps so much of one container's termination message, and so much of all of a pod's.
-const MESSAGE_LIMIT: usize = 4096;
-const POD_MESSAGE_LIMIT: usize = 12 << 10;
 /// A step's arguments are shown in its container up to so many bytes.
 const SHOWN_ARGS_LIMIT: usize = 4096;
 /// All results of a task together may have so many bytes.
@@ -103,7 +100,7 @@ pub(super) fn plan(input: &PodInput<'_>, step: &Step, at: usize) -> Result<StepP
         working_dir: working_dir(step),
         on_error: if continues(step) { OnError::Continue } else { OnError::StopAndFail },
         timeout_ms: step.timeout.map(ergon_api::Duration::as_millis).filter(|millis| *millis > 0),
-        message_limit: MESSAGE_LIMIT.min(POD_MESSAGE_LIMIT / containers),
+        message_limit: ergon_wire::message_limit(containers),
         result_limit: RESULT_LIMIT,
         grace_ms: GRACE_MS,
         ..Default::default()

@@ -468,10 +468,7 @@ fn end_pod(pod: Option<&Pod>, views: &[StepView]) -> Vec<Action> {
     let Some(pod) = pod else { return Vec::new() };
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let ends_by_itself = !views.is_empty() && views.iter().all(|view| view.state.is_ended());
-    if matches!(phase, Some("Succeeded" | "Failed"))
-        || pod.metadata.deletion_timestamp.is_some()
-        || ends_by_itself
-    {
+    if verdict::is_over(pod) || pod.metadata.deletion_timestamp.is_some() || ends_by_itself {
         return Vec::new();
     }
     let told = views.iter().any(|view| !matches!(view.state, View::Waiting { .. }));

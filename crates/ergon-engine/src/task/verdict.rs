@@ -131,7 +131,7 @@ pub fn vanished(pod: &str) -> (&'static str, String) {
 }
 
 /// A pod that the kubelet or the API server has given up: its containers will say nothing more.
-pub(super) fn is_over(pod: &Pod) -> bool {
+pub(crate) fn is_over(pod: &Pod) -> bool {
     pod.status
         .as_ref()
         .and_then(|status| status.phase.as_deref())
