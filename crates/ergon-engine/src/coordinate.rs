@@ -157,7 +157,7 @@ impl PodState {
             Event::Lost { at, .. } | Event::StopTask { at, .. } => Some(*at),
             _ => None,
         };
-        let mut changed = match event {
+        let changed = match event {
             Event::Connected { id } => self.connected(id, &mut commands),
             Event::Started { id, at } => self.started(id, at, &mut commands),
             Event::Ended { id, record } => self.ended(id, record, &mut commands),
@@ -167,7 +167,7 @@ impl PodState {
             Event::Stop { reason, at } => self.stop(reason, at, &mut commands),
         };
         if let Some(at) = at.filter(|_| changed) {
-            changed |= self.tell(at, &mut commands);
+            self.tell(at, &mut commands);
         }
         if changed {
             self.sequence += 1;
@@ -199,8 +199,8 @@ impl PodState {
     }
 
     /// Tells the pipeline run which tasks have ended, and starts those whose turn has come.
-    fn tell(&mut self, at: Millis, commands: &mut Vec<Command>) -> bool {
-        let Some(inside) = &mut self.inside else { return false };
+    fn tell(&mut self, at: Millis, commands: &mut Vec<Command>) {
+        let Some(inside) = &mut self.inside else { return };
         let mut news = false;
         for (place, task) in self.tasks.iter_mut().enumerate() {
             if !task.told && !task.held && task.is_over() {
@@ -209,7 +209,9 @@ impl PodState {
                 inside.ended(place, task.report().collect(), at);
             }
         }
-        news && self.go_on(at, commands)
+        if news {
+            self.go_on(at, commands);
+        }
     }
 
     /// Starts the tasks whose turn has come, and gives up those that will not start.
