@@ -44,7 +44,7 @@ pub async fn carry_out(
     let mut shell = Shell { seen, links: BTreeMap::new(), tasks: JoinSet::new() };
     for (at_task, task) in plan.tasks.iter().enumerate() {
         for (at_step, step) in task.parts().enumerate() {
-            let listener = socket::listen(run_dir, &step.container)?;
+            let listener = socket::listen(run_dir, &step.container).await?;
             let id = StepId { task: at_task, step: at_step };
             shell.tasks.spawn(accept(listener, id, shell.seen.clone()));
         }

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ergon_wire::paths;
 use tokio::net::UnixListener;
@@ -24,10 +25,31 @@ const LONGEST_PATH: usize = 107;
 /// The name of a socket that does not listen yet.
 const UNFINISHED: &str = "agent.new";
 
+/// The kubelet makes a step's directory in two moves: first it is the kubelet's own, then it is opened to all. How often to
+/// look whether it is, and how many times.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const LOOKS: usize = 2500;
+
 /// Makes a step's directory and listens in it. Whoever sees the socket's name can connect.
-pub(crate) fn listen(run_dir: &Path, container: &str) -> Result<UnixListener, SocketError> {
+pub(crate) async fn listen(run_dir: &Path, container: &str) -> Result<UnixListener, SocketError> {
     let directory = run_dir.join(container);
-    bind(&directory).map_err(|source| SocketError { container: container.to_owned(), directory, source })
+    once_allowed(|| bind(&directory)).await.map_err(|source| SocketError {
+        container: container.to_owned(),
+        directory,
+        source,
+    })
+}
+
+async fn once_allowed<T>(deed: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..LOOKS {
+        match deed() {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            done => return done,
+        }
+    }
+    deed()
 }
 
 fn bind(directory: &Path) -> io::Result<UnixListener> {
@@ -63,7 +85,7 @@ mod tests {
         // Twice: what a dead agent left is replaced. And longer than a socket's path may be.
         let container = format!("step-{}", "x".repeat(110));
         for _ in 0..2 {
-            let _listener = listen(run_dir.path(), &container).unwrap();
+            let _listener = listen(run_dir.path(), &container).await.unwrap();
             let directory = run_dir.path().join(&container);
             let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
             assert_eq!(mode(&directory), 0o777);
@@ -71,7 +93,18 @@ mod tests {
             assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
         }
         std::fs::write(run_dir.path().join("step-file"), "").unwrap();
-        let error = listen(run_dir.path(), "step-file").unwrap_err();
+        let error = listen(run_dir.path(), "step-file").await.unwrap_err();
         assert!(error.to_string().starts_with("the socket of container `step-file` cannot be made in "));
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_the_kubelet_is_just_making_is_waited_for() {
+        let looks = std::cell::Cell::new(0);
+        let deed = || {
+            looks.set(looks.get() + 1);
+            if looks.get() < 3 { Err(io::Error::from(io::ErrorKind::PermissionDenied)) } else { Ok(()) }
+        };
+        once_allowed(deed).await.unwrap();
+        assert_eq!(looks.get(), 3);
     }
 }
