@@ -4,7 +4,13 @@
 //! crate parses and evaluates; nothing outside this module sees it. Since it has no limit of its own, what an
 //! expression can cost at most is computed from its parsed form first, and too much is refused.
 
-use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
+mod times;
+
+use std::sync::Arc;
+
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators,
+};
 use cel::{Context, Program, Value};
 
 /// The longest text, values that were put in included, in bytes.
@@ -48,7 +54,7 @@ pub enum CelError {
 /// # Errors
 /// Text that is no expression, a value that is no bool, a failure on the way, or too much work.
 pub fn holds(text: &str) -> Result<bool, CelError> {
-    with_stack(text, || match compile(text)?.execute(&Context::default()) {
+    with_stack(text, || match compile(text)?.execute(&context()) {
         Ok(Value::Bool(holds)) => Ok(holds),
         Ok(_) => Err(CelError::NotBool(shortened(text))),
         Err(error) => Err(CelError::Evaluation(shortened(&error.to_string()))),
@@ -89,9 +95,14 @@ fn with_stack<T: Send>(text: &str, work: impl FnOnce() -> Result<T, CelError> + 
 }
 
 fn compile(text: &str) -> Result<Program, CelError> {
-    let program = Program::compile(text).map_err(|error| CelError::Syntax(shortened(&error.to_string())))?;
+    let program =
+        times::ENV.compile(text).map_err(|error| CelError::Syntax(shortened(&error.to_string())))?;
     bound(program.expression(), &mut Vec::new())?;
     Ok(program)
+}
+
+fn context() -> Context<'static, 'static> {
+    Context::with_env(Arc::clone(&times::ENV))
 }
 
 /// What the parser will meet, seen from outside.
@@ -230,6 +241,7 @@ fn bound(expr: &IdedExpr, names: &mut Vec<(String, Bound)>) -> Result<Bound, Cel
             None if TYPES.contains(&name.as_str()) => Bound::value(1),
             None => return Err(CelError::Undeclared(name.clone())),
         },
+        Expr::Select(select) if is_type_of_time(select, names) => Bound::value(1),
         Expr::Select(select) => bound(&select.operand, names)?,
         Expr::List(list) => {
             let items: Result<Vec<_>, _> = list.elements.iter().map(|item| bound(item, names)).collect();
@@ -241,6 +253,16 @@ fn bound(expr: &IdedExpr, names: &mut Vec<(String, Bound)>) -> Result<Bound, Cel
         Expr::Comprehension(comprehension) => self::comprehension(comprehension, names)?,
     };
     found.checked()
+}
+
+/// Whether this is `google.protobuf.Timestamp` or `google.protobuf.Duration`.
+fn is_type_of_time(select: &SelectExpr, names: &[(String, Bound)]) -> bool {
+    let Expr::Select(package) = &select.operand.expr else { return false };
+    let Expr::Ident(root) = &package.operand.expr else { return false };
+    let spelled = !select.test && !package.test && root == "google" && package.field == "protobuf";
+    spelled
+        && matches!(&*select.field, "Duration" | "Timestamp")
+        && names.iter().all(|(name, _)| name != root)
 }
 
 fn entries<'a>(
@@ -416,6 +438,11 @@ mod tests {
             "true || ".repeat(75) + "true",
             "1 in ".repeat(72) + "1",
             "'a'".to_owned() + &".size()".repeat(18),
+            format!("duration('{}') == duration('0')", "1h".repeat(100_000)),
+            format!("duration('{}s') == duration('0')", "9".repeat(200_000)),
+            format!("timestamp('{}') == timestamp(0)", "2".repeat(200_000)),
+            "timestamp(".repeat(20) + "0" + &")".repeat(20) + " == timestamp(0)",
+            format!("{ones}.all(x, timestamp(x).getHours('Europe/Berlin') == 1)"),
             "[".repeat(24) + &"]".repeat(24) + " == []",
             "(".repeat(24) + "true" + &")".repeat(24),
             "{1:".repeat(24) + "1" + &"}".repeat(24) + " == {}",
