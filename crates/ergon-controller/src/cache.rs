@@ -3,7 +3,7 @@
 //! Reads are from memory only. An object that we created or changed is put here at once, so that the next decision
 //! is not made on older data; correctness never depends on that, since every write names what it is based on.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use kube::Resource;
@@ -49,7 +49,7 @@ pub struct Cache<K> {
 
 #[derive(Debug)]
 struct Inner<K> {
-    objects: HashMap<Name, Arc<K>>,
+    objects: BTreeMap<Name, Arc<K>>,
     /// UID of an owner to the names of what it owns.
     owned: HashMap<String, BTreeSet<Name>>,
     /// UIDs of objects deleted lately, oldest first.
@@ -61,7 +61,7 @@ struct Inner<K> {
 impl<K> Default for Cache<K> {
     fn default() -> Self {
         let inner =
-            Inner { objects: HashMap::new(), owned: HashMap::new(), graves: VecDeque::new(), listed: None };
+            Inner { objects: BTreeMap::new(), owned: HashMap::new(), graves: VecDeque::new(), listed: None };
         Self { inner: Mutex::new(inner), synced: watch::Sender::new(false) }
     }
 }
@@ -76,6 +76,15 @@ impl<K: Resource + Trim> Cache<K> {
         let inner = lock(&self.inner);
         let names = inner.owned.get(uid);
         names.into_iter().flatten().filter_map(|name| inner.objects.get(name).cloned()).collect()
+    }
+
+    /// All objects of a namespace, by name.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
+        let inner = lock(&self.inner);
+        let from = inner.objects.range(Name::new(namespace, "")..);
+        from.take_while(|(name, _)| name.namespace == namespace)
+            .map(|(_, object)| Arc::clone(object))
+            .collect()
     }
 
     pub fn len(&self) -> usize {
@@ -152,6 +161,11 @@ impl<K: Resource + Trim> Cache<K> {
         drop(inner);
         self.synced.send_replace(true);
         gone
+    }
+
+    /// Says that nothing keeps what is here up to date any more: until a whole list has been seen again.
+    pub fn doubt(&self) {
+        self.synced.send_replace(false);
     }
 
     /// Whether a whole list has been seen.
@@ -266,6 +280,20 @@ mod tests {
         assert!(names("o").is_empty());
         assert_eq!(names("p"), ["b", "c"]);
         assert_eq!(lock(&cache.inner).owned.len(), 1);
+    }
+
+    #[test]
+    fn a_namespace_is_one_and_not_those_whose_names_begin_like_it() {
+        let cache = Cache::default();
+        for (namespace, name) in [("ns", "b"), ("ns", "a"), ("n", "c"), ("ns-2", "d"), ("nt", "e")] {
+            let mut pod = pod(name, name, 1, "o");
+            pod.metadata.namespace = Some(namespace.to_owned());
+            cache.observe(pod);
+        }
+        let names: Vec<_> =
+            cache.in_namespace("ns").iter().filter_map(|pod| pod.metadata.name.clone()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(cache.in_namespace("other").is_empty());
     }
 
     #[tokio::test]

@@ -24,6 +24,8 @@ struct State {
     failures: VecDeque<Failure>,
     /// Every write, as `POST /api/v1/…`.
     writes: Vec<String>,
+    /// Every read, as `GET /api/v1/…`.
+    reads: Vec<String>,
 }
 
 struct Failure {
@@ -69,6 +71,11 @@ impl Fake {
         lock(&self.state).failures.push_back(failure);
     }
 
+    /// The reads since the last call.
+    pub fn reads(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.state).reads)
+    }
+
     /// The writes since the last call, without those of events.
     pub fn writes(&self) -> Vec<String> {
         let mut writes = std::mem::take(&mut lock(&self.state).writes);
@@ -79,9 +86,8 @@ impl Fake {
 
 impl State {
     fn answer(&mut self, method: &Method, path: &str, sent: Value) -> (u16, Value) {
-        if *method != Method::GET {
-            self.writes.push(format!("{method} {path}"));
-        }
+        let requests = if *method == Method::GET { &mut self.reads } else { &mut self.writes };
+        requests.push(format!("{method} {path}"));
         let failing = |failure: &Failure| failure.method == *method && failure.path == path;
         if let Some(at) = self.failures.iter().position(failing)
             && let Some(failure) = self.failures.remove(at)

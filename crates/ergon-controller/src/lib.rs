@@ -30,6 +30,7 @@ mod resolution;
 mod serve;
 mod settings;
 mod signals;
+mod surroundings;
 mod sync;
 mod trim;
 mod trust;

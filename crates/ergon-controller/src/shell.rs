@@ -39,6 +39,7 @@ use crate::queue::{After, Queue};
 use crate::reports::Reports;
 use crate::resolution::Resolutions;
 use crate::settings::Settings;
+use crate::surroundings::Surroundings;
 use crate::sync::lock;
 
 /// Who writes, in managed fields.
@@ -116,7 +117,7 @@ pub enum Error {
 }
 
 impl Error {
-    fn api(verb: &'static str, kind: &'static str, name: &str, source: kube::Error) -> Self {
+    pub(crate) fn api(verb: &'static str, kind: &'static str, name: &str, source: kube::Error) -> Self {
         Self::Api { verb, kind, name: name.to_owned(), source: Box::new(source) }
     }
 
@@ -154,6 +155,7 @@ pub struct Shell {
     pub queue: Arc<Queue<Key>>,
     runs: [Runs; 2],
     pub pods: Cache<Pod>,
+    pub surroundings: Surroundings,
     pub reports: Reports,
     pub images: Images,
     pub resolutions: Resolutions,
@@ -178,6 +180,7 @@ impl Shell {
             queue,
             runs: Default::default(),
             pods: Cache::default(),
+            surroundings: Surroundings::default(),
             reports: Reports::default(),
             images: Images::default(),
             events,
@@ -327,6 +330,8 @@ impl Shell {
         self.metrics.cached(TaskRun::KIND, sum(|runs| runs.task_runs.len()));
         self.metrics.cached(PipelineRun::KIND, sum(|runs| runs.pipeline_runs.len()));
         self.metrics.cached(CustomRun::KIND, sum(|runs| runs.custom_runs.len()));
+        self.metrics.cached("ServiceAccount", self.surroundings.accounts.len());
+        self.metrics.cached("LimitRange", self.surroundings.limit_ranges.len());
         let mut running = Running::new(self.settings.now().observability);
         let runs = self.runs(Group::Tekton);
         runs.task_runs.for_each(|run| running.add_task_run(run));

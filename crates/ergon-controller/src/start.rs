@@ -30,7 +30,7 @@ use crate::reports::identity::Identities;
 use crate::serve::Connections;
 use crate::shell::Shell;
 use crate::signals::{Signals, Told};
-use crate::{admission, beside, convert, serve, settings, trust, watch};
+use crate::{admission, beside, convert, serve, settings, surroundings, trust, watch};
 
 /// How often the certificate's age is looked at.
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_hours(1);
@@ -108,6 +108,7 @@ pub async fn run(args: Args) -> Result<(), StartError> {
         beside::keep(&shell, args.beside_tekton).await.map_err(StartError::ApiServer)?;
     }
     watch::pods(&shell, config.clone());
+    surroundings::keep(&shell, &config);
     let mut served = Vec::new();
     for group in args.groups.iter().copied().collect::<BTreeSet<_>>() {
         if watch::runs(&shell, group, config.clone()).await.map_err(StartError::ApiServer)? {

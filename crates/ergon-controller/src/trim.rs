@@ -1,7 +1,7 @@
 //! Dropping what no decision reads, before an object is kept in memory.
 
 use ergon_api::{CustomRun, PipelineRun, ResolutionRequest, TaskRun};
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, LimitRange, Pod, PodSpec, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// kubectl's copy of the whole object.
@@ -90,6 +90,19 @@ impl Trim for Pod {
     }
 }
 
+/// Of a service account: who it is, and the names of the Secrets that it lists.
+impl Trim for ServiceAccount {
+    fn trim(&mut self) {
+        identity(&mut self.metadata);
+    }
+}
+
+impl Trim for LimitRange {
+    fn trim(&mut self) {
+        identity(&mut self.metadata);
+    }
+}
+
 /// Of a pod: who it is and belongs to, its containers' names and images, and its status.
 pub fn pod(pod: &mut Pod) {
     meta(&mut pod.metadata);
@@ -107,6 +120,17 @@ pub fn pod(pod: &mut Pod) {
         active_deadline_seconds: spec.active_deadline_seconds,
         ..Default::default()
     });
+}
+
+/// All of the metadata but who it is, and in which version.
+fn identity(meta: &mut ObjectMeta) {
+    *meta = ObjectMeta {
+        name: meta.name.take(),
+        namespace: meta.namespace.take(),
+        uid: meta.uid.take(),
+        resource_version: meta.resource_version.take(),
+        ..Default::default()
+    };
 }
 
 fn meta(meta: &mut ObjectMeta) {

@@ -21,8 +21,8 @@ use crate::cache::{Cache, Name};
 use crate::shell::{Key, RunKind, Shell};
 use crate::trim::{self, Trim};
 
-/// How often a group whose kinds are not installed is looked for again.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How often it is looked again for what is not there: kinds that are not installed, rights that are not given.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Whether the API server knows a group's runs.
 pub async fn is_installed(client: &Client, group: Group) -> Result<bool, kube::Error> {
@@ -254,7 +254,7 @@ fn readable<K: Trim>(
 }
 
 /// Brings a cache up to date.
-fn take<K: Resource + Clone + Trim>(
+pub(crate) fn take<K: Resource + Clone + Trim>(
     cache: &Cache<K>,
     event: Event<K>,
     changed: impl Fn(&K),

@@ -74,10 +74,11 @@ fn controller(groups: &[&str]) -> Value {
             "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
         // A claim is read before it is deleted: only one that the run owns is.
         {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "create", "patch", "delete"]},
-        // What a pod depends on: its account, the Secrets that the account lists, the namespace's limits. And the
+        // What a pod depends on: its account, the namespace's limits, the Secrets that the account lists. And the
         // credentials of registries, repositories and servers that references name.
-        {"apiGroups": [""], "resources": ["serviceaccounts", "secrets"], "verbs": ["get"]},
-        {"apiGroups": [""], "resources": ["limitranges"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["limitranges"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
         {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
         {"apiGroups": ["admissionregistration.k8s.io"],

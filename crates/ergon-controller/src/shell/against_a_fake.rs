@@ -86,6 +86,27 @@ async fn a_pod_has_the_secrets_that_its_account_lists() {
 }
 
 #[tokio::test]
+async fn what_is_watched_is_not_asked_for() {
+    let (fake, shell) = world(&embedded());
+    let account = "/api/v1/namespaces/ns/serviceaccounts/default";
+    let account = fake.put(account, json!({"metadata": {"name": "default", "namespace": "ns"}}));
+    let range = json!({"metadata": {"name": "l", "namespace": "ns"},
+        "spec": {"limits": [{"type": "Container", "min": {"cpu": "100m"}}]}});
+    let range = fake.put("/api/v1/namespaces/ns/limitranges/l", range);
+    let surroundings = &shell.surroundings;
+    surroundings.accounts.begin_list();
+    surroundings.accounts.observe(serde_json::from_value(account).expect("an account"));
+    surroundings.accounts.end_list();
+    surroundings.limit_ranges.begin_list();
+    surroundings.limit_ranges.observe(serde_json::from_value(range).expect("a range"));
+    surroundings.limit_ranges.end_list();
+    shell.reconcile(&key()).await;
+    assert_eq!(fake.reads(), Vec::<String>::new());
+    let pod = fake.get(POD).expect("the pod");
+    assert_eq!(pod["spec"]["containers"][0]["resources"]["requests"]["cpu"], "100m");
+}
+
+#[tokio::test]
 async fn a_crash_between_the_pod_and_the_status_is_repaired() {
     let (fake, before) = world(&embedded());
     fake.fail(Method::PATCH, STATUS, 500, "etcd is away");

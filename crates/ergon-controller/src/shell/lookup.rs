@@ -7,9 +7,8 @@ use ergon_engine::remote::{Answer, Request};
 use ergon_engine::{Library, Need};
 use ergon_resolve::Data;
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{LimitRange, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{LimitRange, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::ListParams;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
@@ -99,7 +98,9 @@ impl Shell {
                 Found::Image(reference.clone(), config)
             }
             Need::Account(name) => Found::Account(name.clone(), self.account(key, name).await?),
-            Need::LimitRanges => Found::LimitRanges(self.limit_ranges(key).await?),
+            Need::LimitRanges => {
+                Found::LimitRanges(self.surroundings.limit_ranges(&self.client, &key.name.namespace).await?)
+            }
             Need::Pod(_) => Found::Nothing,
             Need::Part(pod) => Found::Part(pod.clone(), self.part(key, pod).await?),
         })
@@ -132,13 +133,11 @@ impl Shell {
 
     /// A service account with what its Secrets are for. They are not kept: who may read them may also change.
     async fn account(&self, key: &Key, name: &str) -> Result<Option<Account>, Error> {
-        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &key.name.namespace);
-        let found = api.get_opt(name).await;
-        let Some(account) = found.map_err(|error| Error::api("read", "ServiceAccount", name, error))? else {
+        let Some(account) = self.surroundings.account(&self.client, &key.name.namespace, name).await? else {
             return Ok(None);
         };
         let mut listed: Vec<String> =
-            account.secrets.into_iter().flatten().filter_map(|secret| secret.name).collect();
+            account.secrets.iter().flatten().filter_map(|secret| secret.name.clone()).collect();
         listed.retain(|name| !name.is_empty());
         let secrets = self.secrets(key, &listed).await?;
         let there = |name: &String| secrets.iter().any(|secret| secret.metadata.name.as_ref() == Some(name));
@@ -146,9 +145,9 @@ impl Shell {
             missing_secrets: listed.iter().filter(|name| !there(name)).cloned().collect(),
             image_pull_secrets: account
                 .image_pull_secrets
-                .into_iter()
+                .iter()
                 .flatten()
-                .map(|secret| secret.name)
+                .map(|secret| secret.name.clone())
                 .collect(),
             secrets: secrets
                 .into_iter()
@@ -170,12 +169,6 @@ impl Shell {
             async move { api.get_opt(name).await.map_err(|error| Error::api("read", "Secret", name, error)) }
         });
         Ok(try_join_all(read).await?.into_iter().flatten().collect())
-    }
-
-    async fn limit_ranges(&self, key: &Key) -> Result<Vec<LimitRange>, Error> {
-        let api: Api<LimitRange> = Api::namespaced(self.client.clone(), &key.name.namespace);
-        let listed = api.list(&ListParams::default()).await;
-        Ok(listed.map_err(|error| Error::api("list", "LimitRange", "", error))?.items)
     }
 
     async fn read<K>(&self, key: &Key, kind: &'static str, name: &str) -> Result<Option<K>, Error>
