@@ -5,7 +5,10 @@ use std::io::{Cursor, Read};
 use ergon_api::RefSource;
 use ergon_engine::remote::Request;
 use flate2::read::MultiGzDecoder;
-use oci_client::manifest::{OciDescriptor, OciManifest};
+use oci_client::manifest::{
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageManifest, OciManifest,
+};
 use oci_client::{Reference, RegistryOperation};
 
 use crate::params::given;
@@ -23,9 +26,15 @@ const KIND: &str = "dev.tekton.image.kind";
 const API_VERSION: &str = "dev.tekton.image.apiVersion";
 /// A bundle has no more objects.
 const MOST_OBJECTS: usize = 20;
-/// The kinds of manifest that a bundle may have.
-const MANIFESTS: [&str; 2] =
-    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
+/// The kinds of manifest that a bundle may have: of an image, and of an index of images.
+const MANIFESTS: [&str; 4] = [
+    OCI_IMAGE_MEDIA_TYPE,
+    IMAGE_MANIFEST_MEDIA_TYPE,
+    OCI_IMAGE_INDEX_MEDIA_TYPE,
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE,
+];
+/// How many indexes may lead to the image.
+const MOST_INDEXES: usize = 4;
 
 /// Whether the bundle is named by its digest.
 pub(crate) fn is_immutable(request: &Request) -> bool {
@@ -59,13 +68,7 @@ pub(crate) async fn resolve<W: World>(asking: &Asking<'_, W>) -> Result<Fetched,
     let authorities = asking.world.authorities().await;
     let pull =
         Pull { image: &image, logins: &logins, authorities: &authorities, backoff: &asking.web.backoff };
-    let (manifest, digest) =
-        pull.manifest().await.map_err(|why| failed(format!("cannot retrieve the oci image: {why}")))?;
-    let manifest: OciManifest = serde_json::from_slice(&manifest)
-        .map_err(|error| failed(format!("could not parse image manifest: {error}")))?;
-    let OciManifest::Image(manifest) = manifest else {
-        return Err(failed(format!("invalid tekton bundle {bundle}, error: it is an index of images")));
-    };
+    let (manifest, digest) = pull.image().await.map_err(failed)?;
     check(&manifest.layers).map_err(|why| failed(format!("invalid tekton bundle {bundle}, error: {why}")))?;
     let wanted = manifest.layers.iter().find(|layer| {
         annotation(layer, NAME) == Some(name)
@@ -103,9 +106,28 @@ struct Pull<'a> {
 }
 
 impl Pull<'_> {
-    /// The manifest, and its digest.
-    async fn manifest(&self) -> Result<(Vec<u8>, String), String> {
-        let Self { image, logins, authorities, backoff } = *self;
+    /// The manifest of the image, and its digest. Of an index it is the image that Tekton takes.
+    async fn image(&self) -> Result<(OciImageManifest, String), String> {
+        let mut image = self.image.clone();
+        for _ in 0..=MOST_INDEXES {
+            let (manifest, digest) =
+                self.manifest(&image).await.map_err(|why| format!("cannot retrieve the oci image: {why}"))?;
+            let manifest: OciManifest = serde_json::from_slice(&manifest)
+                .map_err(|error| format!("could not parse image manifest: {error}"))?;
+            match manifest {
+                OciManifest::Image(manifest) => return Ok((manifest, digest)),
+                OciManifest::ImageIndex(index) => {
+                    let digest = of_index(&index.manifests)
+                        .map_err(|why| format!("cannot retrieve the oci image: {why}"))?;
+                    image = image.clone_with_digest(digest.to_owned());
+                }
+            }
+        }
+        Err(format!("cannot retrieve the oci image: more than {MOST_INDEXES} indexes are inside each other"))
+    }
+
+    async fn manifest(&self, image: &Reference) -> Result<(Vec<u8>, String), String> {
+        let Self { logins, authorities, backoff, .. } = *self;
         registry::read(image, logins, authorities, backoff, |client, auth| {
             let image = image.clone();
             Box::pin(async move {
@@ -131,6 +153,31 @@ impl Pull<'_> {
             })
         })
         .await
+    }
+}
+
+/// The digest of an index's image for `linux/amd64`, which is what Tekton takes on every machine, and what an image
+/// without a platform counts as. A bundle has nothing that is for a machine, so the only image does as well.
+fn of_index(images: &[ImageIndexEntry]) -> Result<&str, String> {
+    let platform = |image: &ImageIndexEntry| match &image.platform {
+        Some(platform) => format!("{}/{}", platform.os, platform.architecture),
+        None => "linux/amd64".to_owned(),
+    };
+    // Attestations are listed beside the images that they are about.
+    let images: Vec<(String, &str)> = images
+        .iter()
+        .map(|image| (platform(image), image.digest.as_str()))
+        .filter(|(platform, _)| platform != "unknown/unknown")
+        .collect();
+    match images.iter().find(|(platform, _)| platform == "linux/amd64").or(images.first()) {
+        Some((platform, digest)) if platform == "linux/amd64" || images.len() == 1 => Ok(digest),
+        _ => {
+            let platforms: Vec<&str> = images.iter().map(|(platform, _)| platform.as_str()).collect();
+            Err(format!(
+                "the index has no image for linux/amd64, and not just one (there are: {})",
+                platforms.join(", ")
+            ))
+        }
     }
 }
 

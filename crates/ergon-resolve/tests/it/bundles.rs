@@ -65,6 +65,25 @@ impl Registry {
         name
     }
 
+    /// An index of images, by their platforms and digests.
+    fn add_index(&mut self, repository: &str, media_type: &str, images: &[(Option<&str>, &str)]) -> String {
+        let image = |(platform, digest): &(Option<&str>, &str)| {
+            let mut image = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1, "digest": digest});
+            if let Some((os, architecture)) = platform.and_then(|platform| platform.split_once('/')) {
+                image["platform"] = json!({"os": os, "architecture": architecture});
+            }
+            image
+        };
+        let images: Vec<Value> = images.iter().map(image).collect();
+        let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": images});
+        let index = index.to_string().into_bytes();
+        let name = digest(&index);
+        for reference in ["latest", &name] {
+            self.put(&format!("{repository}/manifests/{reference}"), media_type, index.clone());
+        }
+        name
+    }
+
     fn put(&mut self, path: &str, media_type: &str, bytes: Vec<u8>) {
         self.files.insert(path.to_owned(), (media_type.to_owned(), bytes));
     }
@@ -140,6 +159,39 @@ async fn layers_of_all_forms() {
     }
 }
 
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+#[tokio::test]
+async fn of_an_index_the_image_is_taken_that_tekton_takes() {
+    for media_type in [OCI_INDEX, DOCKER_LIST] {
+        let mut registry = Registry::default();
+        let amd = registry.add("b", &[(b"for amd64", is("task", "t"))]);
+        let arm = registry.add("b", &[(b"for arm64", is("task", "t"))]);
+        let about = registry.add("b", &[(b"an attestation", json!(null))]);
+        let unknown = (Some("unknown/unknown"), &*about);
+        for (images, expected, name) in [
+            (&[(Some("linux/arm64"), &*arm), (Some("linux/amd64"), &*amd), unknown][..], "for amd64", &amd),
+            (&[(Some("linux/arm64"), &*arm), (None, &*amd)], "for amd64", &amd),
+            (&[(Some("linux/amd64"), &*amd), (Some("linux/amd64"), &*arm)], "for amd64", &amd),
+            (&[unknown, (Some("linux/arm64"), &*arm)], "for arm64", &arm),
+        ] {
+            let mut files = Registry { files: registry.files.clone(), ..Registry::default() };
+            let index = files.add_index("b", media_type, images);
+            // An index of one index.
+            files.add_index("b", media_type, &[(None, &index)]);
+            let address = serve::plain(files.serve()).await;
+            for bundle in [format!("{address}/b"), format!("{address}/b@{index}")] {
+                let params = [("bundle", &*bundle), ("name", "t")];
+                let found = World::default().ask("bundles", &params).await.unwrap();
+                assert_eq!(String::from_utf8(found.data).unwrap(), expected, "{media_type} {images:?}");
+                assert_eq!(found.source.digest["sha256"], name["sha256:".len()..]);
+                assert_eq!(found.source.uri, Some(format!("{address}/b")));
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn bundles_that_are_none() {
     let mut registry = Registry::default();
@@ -153,9 +205,14 @@ async fn bundles_that_are_none() {
     registry.add("large", &[(&large, is("task", "t"))]);
     registry.add("changed", &[(b"as it was", is("task", "t"))]);
     registry.put(&format!("changed/blobs/{}", digest(b"as it was")), "x/y", b"as it is ".to_vec());
-    let index = "application/vnd.oci.image.index.v1+json";
-    let list = json!({"schemaVersion": 2, "mediaType": index, "manifests": []});
-    registry.put("index/manifests/latest", index, list.to_string().into_bytes());
+    registry.add_index("empty", OCI_INDEX, &[]);
+    let (arm, other) = (digest(b"arm"), digest(b"other"));
+    registry.add_index("others", OCI_INDEX, &[(Some("linux/arm64"), &arm), (Some("windows/amd64"), &other)]);
+    registry.add_index("gone", OCI_INDEX, &[(None, &other)]);
+    let mut inner = registry.add("deep", &[(b"x", is("task", "t"))]);
+    for _ in 0..5 {
+        inner = registry.add_index("deep", OCI_INDEX, &[(None, &inner)]);
+    }
     let address = serve::plain(registry.serve()).await;
     for (bundle, name, expected) in [
         ("none", "t", "the layer 0 does not contain a dev.tekton.image.name annotation"),
@@ -164,7 +221,10 @@ async fn bundles_that_are_none() {
         ("good", "u", "could not find object in image with kind: task and name: u (there are: task `t`)"),
         ("large", "t", "failed to read image layer: it has more than 1048576 bytes"),
         ("changed", "t", "failed to read image layer: "),
-        ("index", "t", "error: it is an index of images"),
+        ("empty", "t", "cannot retrieve the oci image: the index has no image for linux/amd64"),
+        ("others", "t", "and not just one (there are: linux/arm64, windows/amd64)"),
+        ("gone", "t", "cannot retrieve the oci image: "),
+        ("deep", "t", "more than 4 indexes are inside each other"),
         ("missing", "t", "cannot retrieve the oci image: "),
     ] {
         let params = [("bundle", &*format!("{address}/{bundle}")), ("name", name)];
