@@ -129,6 +129,17 @@ impl<K: Resource + Trim> Cache<K> {
         !is_here
     }
 
+    /// Takes an object as it will be stored, in place of the same version of it. False where that is not here any more.
+    pub fn assume(&self, object: K) -> bool {
+        let mut inner = lock(&self.inner);
+        let Some(known) = inner.objects.get_mut(&Name::of(&object)) else { return false };
+        let is_same = known.meta().uid == object.meta().uid && version(known.as_ref()) == version(&object);
+        if is_same {
+            *known = Arc::new(object);
+        }
+        is_same
+    }
+
     /// Makes an object share with the one that is here what is the same in both.
     fn share(&self, name: &Name, object: &mut K) {
         if let Some(known) = self.get(name) {

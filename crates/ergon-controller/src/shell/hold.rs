@@ -45,42 +45,70 @@ impl Pace {
     }
 }
 
-/// Since when runs wait for their status to be written.
+/// The runs that wait for their status to be written.
 #[derive(Debug, Default)]
 pub struct Held {
-    since: Mutex<HashMap<Key, Instant>>,
+    waiting: Mutex<HashMap<Key, Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    /// Where the run in memory has a status that is not stored: its version, and the status that is.
+    stored: Option<(String, Value)>,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { since: Instant::now(), stored: None }
+    }
 }
 
 impl Held {
     /// How long the run still has to wait. None: its time has come.
     pub fn left(&self, key: &Key, pace: Pace) -> Option<Duration> {
-        let mut since = lock(&self.since);
-        let began = match since.get(key) {
-            Some(began) => *began,
-            None => *since.entry(key.clone()).or_insert_with(Instant::now),
-        };
+        let began = lock(&self.waiting).entry(key.clone()).or_default().since;
         Some(pace.wait().saturating_sub(began.elapsed())).filter(|left| !left.is_zero())
+    }
+
+    /// The run in memory has got a status that is not stored. `stored`: the one that is, in this version.
+    pub fn assume(&self, key: &Key, version: &str, stored: Value) {
+        lock(&self.waiting).entry(key.clone()).or_default().stored = Some((version.to_owned(), stored));
+    }
+
+    /// The status that is stored of a run of this version, if the one in memory is not.
+    pub fn stored(&self, key: &Key, version: &str) -> Option<Value> {
+        let waiting = lock(&self.waiting);
+        let (of, stored) = waiting.get(key)?.stored.as_ref()?;
+        (of == version).then(|| stored.clone())
     }
 
     /// Its status was written, or has become what is stored.
     pub fn forget(&self, key: &Key) {
-        lock(&self.since).remove(key);
+        lock(&self.waiting).remove(key);
     }
 
     /// How many runs wait.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        lock(&self.since).len()
+        lock(&self.waiting).len()
     }
 }
 
 /// Whether a change of a status may wait: the run goes on before and after it, no step is the first to begin (or there
-/// is much to do), and nothing but conditions, steps and sidecars differs. `patch` is the change.
+/// is much to do), and nothing but conditions, steps and sidecars differs, and which children there are where there is
+/// much to do; or it is the first, and its pod is made. `patch` is the change.
 pub(super) fn may_wait(old: &Value, new: &Value, patch: &Value, pace: Pace) -> bool {
-    let of_progress = |field: &String| matches!(field.as_str(), "conditions" | "steps" | "sidecars");
-    patch.as_object().is_some_and(|patch| patch.keys().all(of_progress))
-        && goes_on(old)
-        && goes_on(new)
+    let of_progress = |field: &String| match field.as_str() {
+        "conditions" | "steps" | "sidecars" => true,
+        // Each child names its run: they are found again.
+        "childReferences" => pace == Pace::Busy,
+        _ => false,
+    };
+    let of_progress = || patch.as_object().is_some_and(|patch| patch.keys().all(of_progress));
+    let is_first = || old["conditions"].is_null() && old["podName"].is_null() && new["podName"].is_string();
+    goes_on(new)
+        && ((goes_on(old) && of_progress()) || is_first())
         && (pace == Pace::Busy || has_begun(old) || !has_begun(new))
 }
 
@@ -117,13 +145,24 @@ mod tests {
         let mut other_pod = going.clone();
         other_pod["podName"] = json!("p-retry1");
         let begun = status("Unknown", "Running", running.clone());
+        let ended = status("True", "Done", running.clone());
+        let mut no_pod = going.clone();
+        no_pod["podName"] = Value::Null;
+        let parent = |children: usize| {
+            let children: Vec<Value> = (0..children).map(|at| json!({"name": at})).collect();
+            json!({"conditions": [{"type": "Succeeded", "status": "Unknown"}], "childReferences": children})
+        };
         for (old, new, calm, busy, case) in [
             (going.clone(), status("Unknown", "Pulling", waiting.clone()), true, true, "a message"),
             (going.clone(), status("Unknown", "Pending", json!([])), true, true, "steps that wait"),
-            (json!({}), going.clone(), false, false, "the first status"),
+            (json!({}), going.clone(), true, true, "the first status, with a pod"),
+            (json!({}), begun.clone(), false, true, "the first status, with a step that runs"),
+            (json!({}), no_pod, false, false, "the first status, without a pod"),
+            (json!({}), ended.clone(), false, false, "the first status, at the end"),
+            (parent(1), parent(2), false, true, "another child"),
             (going.clone(), begun.clone(), false, true, "the first step begins"),
             (begun.clone(), status("Unknown", "Running", pulled), true, true, "more about a step that runs"),
-            (begun, status("True", "Done", running), false, false, "the end"),
+            (begun, ended.clone(), false, false, "the end"),
             (going.clone(), other_pod, false, false, "another try"),
         ] {
             let patch = merge_diff(&old, &new).expect("they differ");

@@ -51,7 +51,11 @@ impl Shell {
         let kind = key.kind.name();
         let json = |source| Error::Json { kind, source };
         let default = Status::default();
-        let old = serde_json::to_value(old.unwrap_or(&default)).map_err(json)?;
+        let version = run.meta().resource_version.as_deref().unwrap_or_default();
+        let old = match self.held.stored(key, version) {
+            Some(stored) => stored,
+            None => serde_json::to_value(old.unwrap_or(&default)).map_err(json)?,
+        };
         let new = serde_json::to_value(new).map_err(json)?;
         let Some(status) = merge_diff(&old, &new) else {
             self.held.forget(key);

@@ -149,7 +149,10 @@ impl Shell {
         let cache = &self.runs(key.group).task_runs;
         let written = match self.write_status(key, cache, run, run.status.as_ref(), status).await? {
             Written::Now(written) => written,
-            Written::Later(at) => return Ok(Some(at)),
+            Written::Later(at) => {
+                self.assume_first(key, run, status)?;
+                return Ok(Some(at));
+            }
             Written::Nothing => return Ok(None),
         };
         // The watch will not tell its owner: what it delivers is known by now.
@@ -173,6 +176,23 @@ impl Shell {
             self.metrics.tekton.task_run_ended(run, &written, self.settings.now().observability);
         }
         Ok(None)
+    }
+}
+
+impl Shell {
+    /// Goes on as if a run's first status were written: when it began, and what it runs, is decided once.
+    fn assume_first(&self, key: &Key, run: &TaskRun, status: &TaskRunStatus) -> Result<(), Error> {
+        let json = |source| Error::Json { kind: TaskRun::KIND, source };
+        let stored = run.status.clone().unwrap_or_default();
+        if stored.pod_name.is_some() {
+            return Ok(());
+        }
+        let version = run.metadata.resource_version.as_deref().unwrap_or_default();
+        let assumed = TaskRun { status: Some(status.clone()), ..run.clone() };
+        if self.runs(key.group).task_runs.assume(assumed) {
+            self.held.assume(key, version, serde_json::to_value(&stored).map_err(json)?);
+        }
+        Ok(())
     }
 }
 
