@@ -10,6 +10,7 @@ pub mod unserved;
 pub mod verdict;
 
 mod attempt;
+mod await_node;
 mod culprit;
 mod find;
 mod reconcile;

@@ -16,7 +16,7 @@ use super::inputs::{self, Invalid, Resolved};
 use super::step_actions::Actions;
 use super::steps::{self, StepView, View};
 use super::verdict::{self, Verdict};
-use super::{Observed, PodSeen, attempt, status};
+use super::{Observed, PodSeen, attempt, await_node, status};
 use crate::action::{Action, Decision, Event, EventKind, Need, Outcome};
 use crate::fuse;
 use crate::labels;
@@ -344,6 +344,11 @@ fn observe(
         let message = "A Step was killed: waiting for the node to say why".to_owned();
         let verdict = Verdict::Running { reason: reasons::RUNNING.to_owned(), message, until: Some(until) };
         return finish(observed, old, task, &views, Some(pod), verdict, now);
+    }
+    if let Some(until) = await_node::until(observed, pod, &views, &verdict, now) {
+        // Not written: it would cost the run a write more.
+        let wake_at = deadline(observed.run, &old, observed.config).into_iter().chain([until]).min();
+        return decided(Vec::new(), old, wake_at);
     }
     finish(observed, old, task, &views, Some(pod), verdict, now)
 }

@@ -6,7 +6,7 @@ use ergon_api::{Group, Task, TaskRun};
 use ergon_engine::pod::{Account, Platform, SecretView, plan_of};
 use ergon_engine::task::{Observed, PodSeen, pod_name, reconcile};
 use ergon_engine::{Action, ImageConfig, Library, Need, Outcome};
-use ergon_wire::{ExitRecord, PodReport, TerminationMessage};
+use ergon_wire::{ExitRecord, PodReport, ReportTarget, TerminationMessage};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -98,19 +98,22 @@ fn library(case: &Value) -> Library {
 #[test]
 fn every_case_is_decided_as_it_says() {
     let now = Timestamp::from_second(1_700_000_600).unwrap();
-    let platform = Platform { image: "ergon:1".to_owned(), image_volumes: true, report: None };
     let mut problems = Vec::new();
     for (file, cases) in crate::cases("taskruns") {
         for case in cases.as_array().unwrap() {
             let name = format!("{file}: {}", case["case"].as_str().unwrap());
             let config = crate::config(case);
+            let report = (case["reports"] == true)
+                .then(|| ReportTarget { url: "https://report".to_owned(), ca: String::new() });
+            let platform = Platform { image: "ergon:1".to_owned(), image_volumes: true, report };
+            let group = if case["group"] == "ergon.dev" { Group::Ergon } else { Group::Tekton };
             let mut library = library(&case["library"]);
             for (action, spec) in case["stepActions"].as_object().into_iter().flatten() {
                 let spec =
                     serde_json::from_value(spec.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
                 library.step_actions.insert(action.clone(), spec);
             }
-            let mut run = TaskRun::new(Group::Tekton, "run");
+            let mut run = TaskRun::new(group, "run");
             run.metadata.namespace = Some("default".to_owned());
             run.metadata.uid = Some("uid-run".to_owned());
             run.metadata.annotations = serde_json::from_value(case["annotations"].clone()).unwrap();
@@ -127,7 +130,7 @@ fn every_case_is_decided_as_it_says() {
             let mut pod_value = case["pod"].clone();
             let pod: Option<Pod> = pod_value.is_object().then(|| {
                 fill_in_messages(&mut pod_value);
-                let owner = json!([{"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "name": "run", "uid": "uid-run", "controller": true}]);
+                let owner = json!([{"apiVersion": run.api_version, "kind": "TaskRun", "name": "run", "uid": "uid-run", "controller": true}]);
                 pod_value["metadata"]["ownerReferences"] = pod_value["owners"].as_array().map_or(owner, |owners| json!(owners));
                 pod_value["metadata"]["name"] = json!(pod_name(&run));
                 pod_value["metadata"]["uid"] = json!("uid-pod");
@@ -141,7 +144,7 @@ fn every_case_is_decided_as_it_says() {
             let report: Option<PodReport> = serde_json::from_value(case["report"].clone()).unwrap();
             let outcome = loop {
                 let observed = Observed {
-                    group: Group::Tekton,
+                    group,
                     run: &run,
                     pod: seen,
                     report: report.as_ref(),
