@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, env = "ERGON_IMAGE")]
     pub image: String,
 
-    /// The namespace of the controller's own objects: its lease and its certificate.
+    /// The namespace of the controller's own objects: its Leases and its certificate.
     #[arg(long, env = "ERGON_NAMESPACE", default_value = "ergon-system")]
     pub namespace: String,
 
@@ -69,9 +69,9 @@ pub struct Args {
     #[arg(long, conflicts_with = "webhook_url")]
     pub no_webhooks: bool,
 
-    /// Decide without holding the lease. Only where surely no other controller runs.
+    /// Work on all runs without a Lease. Only where surely no other controller runs.
     #[arg(long)]
-    pub no_leader_election: bool,
+    pub alone: bool,
 
     /// The port of webhooks and reports (HTTPS).
     #[arg(long, default_value_t = crate::install::TLS_PORT)]

@@ -101,6 +101,7 @@ impl State {
                 None => self.list(item).map_or_else(|| status(404, "not found"), |list| (200, list)),
             },
             Method::POST => self.create(path, sent),
+            Method::PUT => self.replace(item, sent),
             Method::PATCH => self.patch(item, &sent),
             Method::DELETE => match self.objects.remove(item) {
                 Some(object) => (200, object),
@@ -136,6 +137,18 @@ impl State {
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.objects.insert(path, object.clone());
         (201, object)
+    }
+
+    fn replace(&mut self, path: &str, mut object: Value) -> (u16, Value) {
+        let Some(known) = self.objects.get(path) else { return status(404, "not found") };
+        if known["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+            return status(409, "conflict");
+        }
+        self.version += 1;
+        object["metadata"]["uid"] = known["metadata"]["uid"].clone();
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.objects.insert(path.to_owned(), object.clone());
+        (200, object)
     }
 
     fn patch(&mut self, path: &str, patch: &Value) -> (u16, Value) {

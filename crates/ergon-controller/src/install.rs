@@ -42,7 +42,7 @@ pub struct InstallOptions {
     pub groups: Vec<Group>,
     /// Whether Tekton is in the cluster, and what is its own stays.
     pub beside_tekton: Beside,
-    /// How many controllers; one of them decides, all serve the webhooks.
+    /// How many controllers; they share the runs, and all serve the webhooks.
     pub replicas: u32,
     /// Whether objects are defaulted and checked when they are admitted.
     pub webhooks: bool,

@@ -21,7 +21,7 @@ mod events;
 mod fake;
 mod health;
 mod images;
-mod lease;
+mod members;
 mod merge_diff;
 mod platform;
 mod reports;

@@ -27,7 +27,7 @@ pub struct Metrics {
     reports: Family<ReportLabels, Counter>,
     admissions: Family<AdmissionLabels, Counter>,
     cached: Family<KindLabel, Gauge>,
-    pub leader: Gauge,
+    pub members: Gauge,
     tekton_registry: Registry,
     pub tekton: Tekton,
 }
@@ -93,7 +93,7 @@ impl Default for Metrics {
             reports: Family::default(),
             admissions: Family::default(),
             cached: Family::default(),
-            leader: Gauge::default(),
+            members: Gauge::default(),
             tekton: Tekton::new(&mut tekton_registry),
             tekton_registry,
         };
@@ -111,7 +111,11 @@ impl Default for Metrics {
         registry.register("reports", "Reports of agents", metrics.reports.clone());
         registry.register("admissions", "Requests to the webhooks", metrics.admissions.clone());
         registry.register("cached_objects", "Objects in memory", metrics.cached.clone());
-        registry.register("leader", "Whether this replica holds the lease", metrics.leader.clone());
+        registry.register(
+            "members",
+            "Replicas that share the runs, as this one sees it; 0 while it does not work",
+            metrics.members.clone(),
+        );
         metrics.registry = registry;
         metrics
     }

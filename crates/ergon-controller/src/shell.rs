@@ -10,6 +10,7 @@ mod perform;
 mod pipeline_run;
 mod plans;
 mod refusal;
+mod share;
 mod status;
 mod task_run;
 
@@ -34,6 +35,7 @@ use crate::cache::{Cache, Name};
 use crate::cloud_events::CloudEvents;
 use crate::events::Events;
 use crate::images::Images;
+use crate::members::Shares;
 use crate::metrics::{Metrics, Running};
 use crate::queue::{After, Queue};
 use crate::reports::Reports;
@@ -168,7 +170,7 @@ pub struct Shell {
     platform: Mutex<Arc<Platform>>,
     pub settings: Arc<Settings>,
     beside_tekton: AtomicBool,
-    leads: AtomicBool,
+    pub shares: Shares,
 }
 
 impl Shell {
@@ -192,7 +194,7 @@ impl Shell {
             platform: Mutex::new(Arc::new(platform)),
             settings,
             beside_tekton: AtomicBool::new(false),
-            leads: AtomicBool::new(false),
+            shares: Shares::default(),
         }
     }
 
@@ -222,17 +224,6 @@ impl Shell {
         self.beside_tekton.load(Ordering::Relaxed)
     }
 
-    /// Says whether this replica leads.
-    pub fn set_leads(&self, leads: bool) {
-        self.leads.store(leads, Ordering::Relaxed);
-        self.metrics.leader.set(i64::from(leads));
-    }
-
-    /// Whether this replica leads.
-    fn leads(&self) -> bool {
-        self.leads.load(Ordering::Relaxed)
-    }
-
     /// Whether a run with this `spec.managedBy` is ours.
     fn is_ours(&self, group: Group, managed_by: Option<&str>) -> bool {
         beside::is_ours(group, managed_by, self.is_beside_tekton())
@@ -248,6 +239,10 @@ impl Shell {
 
     /// One pass over one run. What a simulation calls step by step.
     pub async fn reconcile(&self, key: &Key) -> After {
+        if !self.works_on(key) {
+            self.forget(key);
+            return After::Rest;
+        }
         let start = Instant::now();
         let span = info_span!("reconcile", kind = key.kind.name(), group = %key.group, run = %key.name);
         let pass = async {
@@ -269,9 +264,7 @@ impl Shell {
         match outcome {
             Ok(None) => {
                 // Nothing waits for a run that rests: it is done or gone.
-                self.held.forget(key);
-                self.plans.forget(key);
-                self.resolutions.forget(key);
+                self.forget(key);
                 After::Rest
             }
             Ok(Some(at)) => After::WakeAt(instant(at, Timestamp::now(), Instant::now())),
@@ -290,6 +283,12 @@ impl Shell {
         }
     }
 
+    fn forget(&self, key: &Key) {
+        self.held.forget(key);
+        self.plans.forget(key);
+        self.resolutions.forget(key);
+    }
+
     /// Looks at the run that a pod belongs to, and at all runs that share it.
     pub fn wake(&self, owner: &Key, pod: &str) {
         self.queue.add(owner.clone());
@@ -305,26 +304,10 @@ impl Shell {
         }
     }
 
-    /// Adds the keys of all runs that are not done: after this replica became the leader.
-    pub fn enqueue_all(&self) {
-        for group in Group::ALL {
-            let runs = self.runs(group);
-            runs.task_runs.for_each(|run| {
-                if !run.is_done() {
-                    self.queue.add(Key::task_run(group, Name::of(run)));
-                }
-            });
-            runs.pipeline_runs.for_each(|run| {
-                if !run.is_done() {
-                    self.queue.add(Key::pipeline_run(group, Name::of(run)));
-                }
-            });
-        }
-    }
-
     /// Brings the gauges up to date.
     pub fn measure(&self) {
         self.metrics.queue_depth.set(i64::try_from(self.queue.depth()).unwrap_or(i64::MAX));
+        self.metrics.members.set(i64::try_from(self.shares.members()).unwrap_or(i64::MAX));
         self.metrics.cached("Pod", self.pods.len());
         let sum = |count: fn(&Runs) -> usize| self.runs.iter().map(count).sum();
         self.metrics.cached(TaskRun::KIND, sum(|runs| runs.task_runs.len()));

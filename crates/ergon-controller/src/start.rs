@@ -22,7 +22,7 @@ use crate::certificate::{self, CertificateError, Material, Served};
 use crate::events::Events;
 use crate::health::{self, Health};
 use crate::install;
-use crate::lease::Candidate;
+use crate::members::Member;
 use crate::metrics::Metrics;
 use crate::platform::Version;
 use crate::reports::endpoint::{self, Endpoint};
@@ -34,16 +34,16 @@ use crate::{admission, beside, convert, serve, settings, surroundings, trust, wa
 
 /// How often the certificate's age is looked at.
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_hours(1);
-/// How long work that has begun may take when the controller ends, before the lease is given up.
+/// How long work that has begun may take when the controller ends, before the other replicas may take it over.
 const DRAIN: Duration = Duration::from_secs(2);
-/// How long giving up the lease may take.
-const RELEASE: Duration = Duration::from_secs(2);
+/// How long leaving the other replicas may take.
+const LEAVE: Duration = Duration::from_secs(2);
 /// How long webhooks and reports are served after SIGTERM: until everybody knows that this replica is gone.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long open connections may take to end.
 const CLOSE: Duration = Duration::from_secs(1);
-// Giving up work and lease happens while it lingers.
-const _: () = assert!(DRAIN.as_secs() + RELEASE.as_secs() < LINGER.as_secs());
+// Giving up work and leaving happens while it lingers.
+const _: () = assert!(DRAIN.as_secs() + LEAVE.as_secs() < LINGER.as_secs());
 const _: () = assert!(LINGER.as_secs() + CLOSE.as_secs() < install::GRACE_SECS);
 
 /// Why the controller does not start, or ends.
@@ -65,8 +65,8 @@ pub enum StartError {
     Signals(#[source] std::io::Error),
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
-    #[error("the lease is lost: another replica may lead now")]
-    LeaseLost,
+    #[error("is no member of the replicas any more: others may work on its runs now")]
+    NoMember,
 }
 
 /// Runs the controller until it is told to end (SIGTERM or SIGINT).
@@ -91,13 +91,13 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     let events = Events::start(client.clone(), args.identity.clone(), Arc::clone(&metrics));
     let shell = Arc::new(Shell::new(client.clone(), platform, events, metrics));
     let ready = Arc::new(AtomicBool::new(false));
-    let leads = Arc::new(AtomicBool::new(false));
+    shell.shares.stay_away();
     let health = Health { shell: Arc::clone(&shell), ready: Arc::clone(&ready) };
     let listener = listen(args.http_port).await?;
     tokio::spawn(serve::plain(listener, health::router(health), Connections::default()));
     let connections = Connections::default();
     if let Some(material) = material {
-        serve_tls(&args, &shell, &leads, material, connections.clone()).await?;
+        serve_tls(&args, &shell, material, connections.clone()).await?;
     }
 
     let config = version.watcher_config();
@@ -118,27 +118,26 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     // The webhooks are served by now.
     ready.store(true, Ordering::Relaxed);
 
-    let mut candidate = (!args.no_leader_election)
-        .then(|| Candidate::new(client.clone(), &args.namespace, args.identity.clone()));
-    let lead = async {
+    let mut member =
+        (!args.alone).then(|| Member::new(client.clone(), &args.namespace, args.identity.clone()));
+    let join = async {
         shell.pods.synced().await;
         for group in &served {
             shell.runs(*group).task_runs.synced().await;
             shell.runs(*group).pipeline_runs.synced().await;
         }
-        if let Some(candidate) = &mut candidate {
-            candidate.lead().await;
+        match &mut member {
+            Some(member) => member.join(&shell.shares).await,
+            None => shell.shares.work_alone(),
         }
     };
     tokio::select! {
-        () = lead => {}
+        () = join => {}
         told = signals.next() => {
             linger(told, Instant::now(), &ready, &connections, &mut signals).await;
             return Ok(());
         }
     }
-    leads.store(true, Ordering::Relaxed);
-    shell.set_leads(true);
     // Before the first run is looked at: it is known then whether there are resolvers besides ours.
     let requests = if args.groups.contains(&Group::Tekton) {
         watch::requests(&shell, version.watcher_config()).await
@@ -150,32 +149,31 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     info!(workers = args.workers, groups = ?served, "works");
 
     let lost = async {
-        match &mut candidate {
-            Some(candidate) => candidate.keep().await,
+        match &mut member {
+            Some(member) => member.keep(&shell.shares, || shell.enqueue_all()).await,
             None => std::future::pending().await,
         }
     };
     let told = tokio::select! {
         // Everything that is going on is given up by ending at once: another replica may have begun.
-        () = lost => return Err(StartError::LeaseLost),
+        () = lost => return Err(StartError::NoMember),
         told = signals.next() => told,
     };
     let since = Instant::now();
-    info!("ends: another replica may lead");
+    info!("ends: other replicas work on its runs");
     ready.store(false, Ordering::Relaxed);
-    leads.store(false, Ordering::Relaxed);
-    shell.set_leads(false);
+    shell.shares.stay_away();
     shell.queue.close();
     drop(requests);
     if timeout(DRAIN, join_all(&mut workers)).await.is_err() {
         warn!("work that had begun did not end in {} s and is given up", DRAIN.as_secs());
         workers.iter().for_each(tokio::task::JoinHandle::abort);
     }
-    if let Some(candidate) = &mut candidate {
-        match timeout(RELEASE, candidate.release()).await {
+    if let Some(member) = &mut member {
+        match timeout(LEAVE, member.leave()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the lease could not be given up; it expires"),
-            Err(_) => warn!("the lease could not be given up: no answer; it expires"),
+            Ok(Err(error)) => warn!(%error, "the Lease could not be given up; it expires"),
+            Err(_) => warn!("the Lease could not be given up: no answer; it expires"),
         }
     }
     linger(told, since, &ready, &connections, &mut signals).await;
@@ -252,7 +250,6 @@ fn platform(args: &Args, version: Version, material: Option<&Material>) -> Platf
 async fn serve_tls(
     args: &Args,
     shell: &Arc<Shell>,
-    leads: &Arc<AtomicBool>,
     material: Material,
     connections: Connections,
 ) -> Result<(), StartError> {
@@ -261,7 +258,6 @@ async fn serve_tls(
         router = router.merge(endpoint::router(Endpoint {
             shell: Arc::clone(shell),
             identities: Identities::new(shell.client.clone()),
-            leads: Arc::clone(leads),
         }));
     }
     if !args.no_webhooks {

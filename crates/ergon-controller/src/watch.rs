@@ -105,6 +105,7 @@ fn start_runs(shell: &Arc<Shell>, group: Group, config: watcher::Config) {
         let changed = |run: &PipelineRun| {
             pipeline_runs.queue.add(Key::pipeline_run(group, Name::of(run)));
             tell_owner(&pipeline_runs, run);
+            pipeline_runs.tell_parts(group, run);
         };
         let cache = &pipeline_runs.runs(group).pipeline_runs;
         watch_runs(&pipeline_runs, group, config, cache, changed, |_, _| {}).await;
@@ -120,8 +121,7 @@ fn start_runs(shell: &Arc<Shell>, group: Group, config: watcher::Config) {
     });
 }
 
-/// Watches the ResolutionRequests and looks after them, once their kind is installed. Until it is dropped: only the
-/// replica that leads does.
+/// Watches the ResolutionRequests and looks after them, once their kind is installed. Until it is dropped.
 pub async fn requests(shell: &Arc<Shell>, config: watcher::Config) -> JoinSet<()> {
     let mut work = JoinSet::new();
     let is_here = are_requests_installed(&shell.client).await;

@@ -33,7 +33,7 @@ pub struct InstallArgs {
     #[arg(long, value_name = "POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
     image_pull_policy: Option<String>,
 
-    /// How many controllers. One decides; all check what is submitted.
+    /// How many controllers. They share the runs; each checks what is submitted.
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9))]
     replicas: u32,
 

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::settings::{INFO, resolvers_namespace};
 use super::{CONFIGURATION, InstallOptions, NAME, labels, with_labels};
 use crate::certificate::SECRET;
-use crate::lease::LEASE;
 use crate::trust::converted;
 
 /// `beside`: Tekton is there, with roles of its own.
@@ -111,9 +110,9 @@ fn with_definitions(mut rules: Value, converted: &[String]) -> Value {
 
 fn own_namespace() -> Value {
     json!([
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [LEASE],
-            "verbs": ["get", "update"]},
+        // One for each replica, under its own name.
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+            "verbs": ["list", "create", "update", "delete"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [SECRET], "verbs": ["get", "update"]},
     ])

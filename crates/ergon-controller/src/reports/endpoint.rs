@@ -1,7 +1,6 @@
 //! `POST /v1/report`: where agents say what became of their steps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -26,8 +25,6 @@ use crate::shell::{Key, RunKind, Shell};
 pub struct Endpoint {
     pub shell: Arc<Shell>,
     pub identities: Identities,
-    /// Only the replica that decides takes reports.
-    pub leads: Arc<AtomicBool>,
 }
 
 /// The route.
@@ -99,7 +96,7 @@ async fn report(
     }
 }
 
-/// Asks the agent to come again, over a new connection: it may reach the replica that leads.
+/// Asks the agent to come again, over a new connection: it may reach the replica that works on its run.
 fn try_elsewhere(version: Version, headers: &mut HeaderMap) {
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     // HTTP/2 has no such header.
@@ -114,8 +111,8 @@ async fn take(
     body: &[u8],
 ) -> Result<(ReportAnswer, &'static str), Refused> {
     let shell = &endpoint.shell;
-    if !endpoint.leads.load(Ordering::Relaxed) {
-        return Err(Refused::Later("this replica does not lead".to_owned()));
+    if !shell.shares.works() {
+        return Err(Refused::Later("this replica does not work on runs".to_owned()));
     }
     let token = headers
         .get(header::AUTHORIZATION)
@@ -124,6 +121,10 @@ async fn take(
         .ok_or(Refused::NoToken)?;
     let identity = endpoint.identities.of(token).await.map_err(Refused::Token)?;
     let key = owner(shell, &identity).await?;
+    // Its memory of the run goes with the run: nobody else would read the report.
+    if !shell.works_on(&key) {
+        return Err(Refused::Later("another replica works on this run".to_owned()));
+    }
     let report: PodReport = serde_json::from_slice(body).map_err(Refused::Body)?;
     let sequence = report.sequence;
     // A run that is over has nothing more to learn, and an agent that still runs steps should end them.
@@ -206,7 +207,7 @@ mod tests {
     }
 
     /// An endpoint whose API server takes the token `good` for pod `run-pod` of UID `u`, and has this pod.
-    fn endpoint(live: &Value, leads: bool) -> (Router, Arc<Shell>) {
+    fn endpoint(live: &Value, works: bool) -> (Router, Arc<Shell>) {
         let live = live.clone();
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
             let live = live.clone();
@@ -233,8 +234,10 @@ mod tests {
         let events = Events::start(client.clone(), "test".to_owned(), Arc::clone(&metrics));
         let shell =
             Arc::new(Shell::new(client.clone(), ergon_engine::pod::Platform::default(), events, metrics));
-        let leads = Arc::new(AtomicBool::new(leads));
-        (router(Endpoint { shell: Arc::clone(&shell), identities: Identities::new(client), leads }), shell)
+        if !works {
+            shell.shares.stay_away();
+        }
+        (router(Endpoint { shell: Arc::clone(&shell), identities: Identities::new(client) }), shell)
     }
 
     async fn post_report(router: &Router, token: Option<&str>, body: impl Into<Body>) -> (u16, String) {
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_agent_is_sent_to_the_replica_that_leads() {
+    async fn an_agent_is_sent_to_a_replica_that_works() {
         let (router, _) = endpoint(&pod("u", true), false);
         let request = Request::post("/v1/report").body(Body::from(body(1))).expect("a request");
         let response = router.oneshot(request).await.expect("an answer");
@@ -301,16 +304,16 @@ mod tests {
 
     #[tokio::test]
     async fn others_are_refused() {
-        for (live, leads, token, sent, code, says) in [
+        for (live, works, token, sent, code, says) in [
             (pod("u", true), true, None, body(1), 401, "no `Authorization"),
             (pod("u", true), true, Some("bad"), body(1), 401, "not valid for the audience"),
             (pod("other", true), true, Some("good"), body(1), 403, "`ns/run-pod` is not one"),
             (pod("u", false), true, Some("good"), body(1), 403, "`ns/run-pod` is not one"),
-            (pod("u", true), false, Some("good"), body(1), 503, "does not lead"),
+            (pod("u", true), false, Some("good"), body(1), 503, "does not work"),
             (pod("u", true), true, Some("good"), "{".to_owned(), 400, "no report"),
             (pod("u", true), true, Some("good"), " ".repeat(REPORT_LIMIT + 1), 413, ""),
         ] {
-            let (router, shell) = endpoint(&live, leads);
+            let (router, shell) = endpoint(&live, works);
             let (answered, text) = post_report(&router, token, sent).await;
             assert_eq!(answered, code, "{text}");
             assert!(text.contains(says), "{text}");

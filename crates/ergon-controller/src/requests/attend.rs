@@ -68,7 +68,10 @@ impl Shell {
     pub(super) async fn attend_one(&self, name: &Name) -> (After, Option<Arc<ResolutionRequest>>) {
         let requests = &self.resolutions.requests;
         // Tekton looks after them itself, and its resolvers are there.
-        let Some(request) = requests.seen.get(name).filter(|_| !self.is_beside_tekton()) else {
+        let Some(request) = requests.seen.get(name).filter(|request| {
+            let uid = || request.metadata.uid.clone();
+            !self.is_beside_tekton() && self.shares.is_mine(uid)
+        }) else {
             return (After::Rest, None);
         };
         let (config, now) = (self.settings.now(), Timestamp::now());

@@ -24,7 +24,7 @@ const OVER_QUOTA: &str = ergon_api::reasons::task_run::EXCEEDED_RESOURCE_QUOTA;
 const QUOTA_RETRY: SignedDuration = SignedDuration::from_secs(10);
 
 /// How many runs around one are looked at: more than the engine lets there be.
-const DEEPEST: usize = 64;
+pub(super) const DEEPEST: usize = 64;
 
 /// What is known of a pod that tasks share.
 struct Seen {

@@ -124,12 +124,12 @@ impl Shell {
         self.send(sink, &run.object_ref(&key.group), told);
     }
 
-    /// Sends CloudEvents on a CustomRun, where the settings say where to and this replica leads. `before`: as it was when
+    /// Sends CloudEvents on a CustomRun, where the settings say where to and the run is this replica's. `before`: as it was when
     /// last seen; none where it is new.
     pub fn tell_custom_run(self: &Arc<Self>, group: Group, before: Option<&CustomRun>, run: &CustomRun) {
         let config = self.settings.now();
         let Some(sink) = config.cloud_events_sink().map(str::to_owned) else { return };
-        if !config.features.send_cloud_events_for_runs || !self.leads() {
+        if !config.features.send_cloud_events_for_runs || !self.works_on_part(run) {
             return;
         }
         let condition = |run: &CustomRun| serde_json::to_value(run.condition()).unwrap_or_default();
