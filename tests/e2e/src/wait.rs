@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use ergon_api::{Condition, Group, PipelineRun, TaskRun};
+use ergon_api::{Condition, CustomRun, Group, PipelineRun, TaskRun};
 use futures::StreamExt as _;
 use kube::core::DynamicResourceScope;
 use kube::runtime::WatchStreamExt as _;
@@ -65,7 +65,7 @@ fn shown(object: &impl Serialize) -> String {
     text
 }
 
-/// A run of either kind.
+/// A run of any kind.
 pub trait Ran:
     Resource<DynamicType = Group, Scope = DynamicResourceScope>
     + Clone
@@ -110,6 +110,20 @@ impl Ran for TaskRun {
 }
 
 impl Ran for PipelineRun {
+    fn outcome(&self) -> Option<&Condition> {
+        self.condition()
+    }
+
+    fn ended(&self) -> bool {
+        self.is_done()
+    }
+
+    fn group_of(&self) -> Group {
+        self.group()
+    }
+}
+
+impl Ran for CustomRun {
     fn outcome(&self) -> Option<&Condition> {
         self.condition()
     }

@@ -502,7 +502,8 @@ impl Place<'_> {
         if let Some(task) = self.names.tasks.get(name)
             && *name != self.task.name
         {
-            if task.is_pipeline() {
+            // Tekton has no results of child pipelines; the engine has, and `ergon.dev` lets them be used.
+            if task.is_pipeline() && errors.group == Group::Tekton {
                 errors.add(
                     path,
                     format!(

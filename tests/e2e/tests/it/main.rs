@@ -4,6 +4,7 @@
 //! all of these out.
 
 mod cancel;
+mod custom;
 mod embed;
 mod examples;
 mod failing;
@@ -11,7 +12,9 @@ mod finally;
 mod groups;
 mod infrastructure;
 mod kubectl;
+mod limits;
 mod many;
+mod nested;
 mod refused;
 mod results;
 mod retries;
