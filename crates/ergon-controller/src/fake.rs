@@ -65,6 +65,13 @@ impl Fake {
         lock(&self.state).objects.get(path).cloned()
     }
 
+    /// The objects whose paths begin so.
+    pub fn below(&self, path: &str) -> Vec<Value> {
+        let state = lock(&self.state);
+        let objects = state.objects.iter().filter(|(of, _)| of.starts_with(path));
+        objects.map(|(_, object)| object.clone()).collect()
+    }
+
     /// The next request of this method to this path fails.
     pub fn fail(&self, method: Method, path: &str, code: u16, message: &str) {
         let failure = Failure { method, path: path.to_owned(), code, message: message.to_owned() };

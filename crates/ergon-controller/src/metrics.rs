@@ -28,6 +28,7 @@ pub struct Metrics {
     admissions: Family<AdmissionLabels, Counter>,
     cached: Family<KindLabel, Gauge>,
     pub members: Gauge,
+    pub events_dropped: Counter,
     tekton_registry: Registry,
     pub tekton: Tekton,
 }
@@ -94,6 +95,7 @@ impl Default for Metrics {
             admissions: Family::default(),
             cached: Family::default(),
             members: Gauge::default(),
+            events_dropped: Counter::default(),
             tekton: Tekton::new(&mut tekton_registry),
             tekton_registry,
         };
@@ -115,6 +117,11 @@ impl Default for Metrics {
             "members",
             "Replicas that share the runs, as this one sees it; 0 while it does not work",
             metrics.members.clone(),
+        );
+        registry.register(
+            "events_dropped",
+            "Events that were not written because too many waited",
+            metrics.events_dropped.clone(),
         );
         metrics.registry = registry;
         metrics
