@@ -23,11 +23,11 @@ func serveRegistry(args []string) error {
 	}
 	server := http.Server{
 		ReadHeaderTimeout: 10 * time.Second,
-		Handler: registry.New(
+		Handler: keepPrivate(registry.New(
 			registry.WithBlobHandler(registry.NewDiskBlobHandler(*dir)),
 			registry.WithReferrersSupport(true),
 			registry.Logger(log.Default()),
-		),
+		)),
 	}
 	ended := make(chan error)
 	for _, address := range strings.Split(*addresses, ",") {
@@ -38,4 +38,17 @@ func serveRegistry(args []string) error {
 		go func() { ended <- server.Serve(listener) }()
 	}
 	return <-ended
+}
+
+// keepPrivate asks for a password for the repositories below `private/`.
+func keepPrivate(registry http.Handler) http.Handler {
+	return http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
+		user, password, _ := request.BasicAuth()
+		if strings.HasPrefix(request.URL.Path, "/v2/private/") && (user != "robot" || password != "token") {
+			answer.Header().Set("WWW-Authenticate", `Basic realm="private"`)
+			answer.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		registry.ServeHTTP(answer, request)
+	})
 }

@@ -15,6 +15,7 @@ mod kubectl;
 mod limits;
 mod many;
 mod nested;
+mod private;
 mod refused;
 mod results;
 mod retries;
