@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
@@ -44,6 +45,10 @@ pub struct Args {
     /// The name of this replica, different from that of every other; the pod's name in a cluster.
     #[arg(long, env = "ERGON_IDENTITY", default_value_t = default_identity())]
     pub identity: String,
+
+    /// Where the other replicas reach this one, to hand reports on to it; the pod's address in a cluster.
+    #[arg(long, env = "ERGON_ADDRESS", value_name = "IP")]
+    pub address: Option<IpAddr>,
 
     /// How many runs are worked on at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]

@@ -61,20 +61,24 @@ struct Waiting {
 
 impl Events {
     /// Starts the writers. They end when the last copy of the answer is dropped.
-    pub fn start(client: Client, instance: String, metrics: Arc<Metrics>) -> Self {
+    pub fn start(client: &Client, instance: &str, metrics: &Arc<Metrics>) -> Self {
         let lane = |_| {
             let (sender, receiver) = mpsc::channel(WAITING);
             let waiting = Arc::<Mutex<HashMap<_, _>>>::default();
             let writer = Writer {
                 client: client.clone(),
-                instance: instance.clone(),
-                metrics: Arc::clone(&metrics),
+                instance: instance.to_owned(),
+                metrics: Arc::clone(metrics),
                 known: HashMap::new(),
             };
             tokio::spawn(writer.write_all(receiver, Arc::clone(&waiting)));
             Lane { sender, waiting }
         };
-        Self { lanes: (0..WRITERS).map(lane).collect(), hasher: RandomState::new(), metrics }
+        Self {
+            lanes: (0..WRITERS).map(lane).collect(),
+            hasher: RandomState::new(),
+            metrics: Arc::clone(metrics),
+        }
     }
 
     pub fn emit(&self, regarding: ObjectReference, event: Event) {
@@ -145,7 +149,7 @@ impl Writer {
         let mut event = build(&next.regarding, &next.event, &self.instance, next.first);
         // The API server takes no series of one.
         event.series = (next.count > 1)
-            .then(|| EventSeries { count: next.count, last_observed_time: MicroTime(next.last) });
+            .then_some(EventSeries { count: next.count, last_observed_time: MicroTime(next.last) });
         let name = event.metadata.name.clone().unwrap_or_default();
         match self.metrics.write("create", "Event", api.create(&PostParams::default(), &event).await) {
             Ok(_) => {
@@ -228,7 +232,7 @@ mod tests {
     async fn what_waits_is_counted_and_none_is_lost() {
         let fake = Fake::default();
         let metrics = Arc::new(Metrics::default());
-        let events = Events::start(fake.client(), "test".to_owned(), Arc::clone(&metrics));
+        let events = Events::start(&fake.client(), "test", &metrics);
         // The writers have had no turn yet.
         for _ in 0..3 {
             for run in 0..300 {
@@ -250,7 +254,7 @@ mod tests {
     async fn where_there_is_no_room_warnings_are_told_still() {
         let fake = Fake::default();
         let metrics = Arc::new(Metrics::default());
-        let events = Events::start(fake.client(), "test".to_owned(), Arc::clone(&metrics));
+        let events = Events::start(&fake.client(), "test", &metrics);
         for at in 0..WAITING {
             events.emit(about(0), event(EventKind::Normal, &format!("message {at}")));
         }

@@ -8,6 +8,7 @@ mod against_a_fake;
 pub mod shares;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ use crate::sync::lock;
 const LABEL: (&str, &str) = ("ergon.dev/member", "controller");
 /// The annotation with the members that a replica goes by, with commas.
 const MEMBERS: &str = "ergon.dev/members";
+
+/// The annotation with the address at which the others reach a replica.
+const ADDRESS: &str = "ergon.dev/address";
 
 /// A replica that has not renewed for so long is gone: its runs move to the others.
 const DURATION: Duration = Duration::from_secs(10);
@@ -48,6 +52,8 @@ const _: () = assert!(DURATION.as_secs() + 2 * LOOK.as_secs() + RENEW.as_secs() 
 #[derive(Debug, Default)]
 pub struct Shares {
     role: Mutex<Role>,
+    /// Where the other replicas are.
+    addresses: Mutex<BTreeMap<String, SocketAddr>>,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +91,15 @@ impl Shares {
             Role::Member(view) => Arc::clone(view),
         };
         root().is_some_and(|root| view.is_mine(&root, Instant::now()))
+    }
+
+    /// Where the other replica is whose run this is.
+    pub fn elsewhere(&self, root: impl FnOnce() -> Option<String>) -> Option<SocketAddr> {
+        let view = match &*lock(&self.role) {
+            Role::Alone | Role::Away => return None,
+            Role::Member(view) => Arc::clone(view),
+        };
+        lock(&self.addresses).get(view.owner(&root()?)?).copied()
     }
 
     /// How many replicas share the runs, as this one sees it; 0 where it does not work.
@@ -128,6 +143,7 @@ struct Seen {
     /// When it last changed, by our clock.
     at: Instant,
     members: Members,
+    address: Option<SocketAddr>,
 }
 
 /// What this replica has published.
@@ -142,6 +158,7 @@ struct Own {
 pub struct Member {
     api: Api<Lease>,
     identity: String,
+    address: Option<SocketAddr>,
     /// The name of its Lease, and its own among the members.
     name: String,
     others: BTreeMap<String, Seen>,
@@ -149,10 +166,11 @@ pub struct Member {
 }
 
 impl Member {
-    /// `identity` must differ between replicas: the pod's name.
-    pub fn new(client: Client, namespace: &str, identity: String) -> Self {
+    /// `identity` must differ between replicas: the pod's name. `address`: where the others reach it.
+    pub fn new(client: Client, namespace: &str, identity: String, address: Option<SocketAddr>) -> Self {
         let name = lease_name(&identity);
-        Self { api: Api::namespaced(client, namespace), identity, name, others: BTreeMap::new(), own: None }
+        let api = Api::namespaced(client, namespace);
+        Self { api, identity, address, name, others: BTreeMap::new(), own: None }
     }
 
     /// Joins the others. The first try is made at once.
@@ -242,6 +260,9 @@ impl Member {
                 }
                 let view = View::new(&self.name, members, live, renewed + DEADLINE);
                 let is_settled = view.is_settled();
+                let addresses = self.others.iter();
+                *lock(&shares.addresses) =
+                    addresses.filter_map(|(name, seen)| Some((name.clone(), seen.address?))).collect();
                 Ok(Round::Acts { is_new: shares.act(view), is_settled })
             }
         }
@@ -265,6 +286,7 @@ impl Member {
                 uid: lease.uid(),
                 at: now,
                 members: members_of(&lease),
+                address: lease.annotations().get(ADDRESS).and_then(|address| address.parse().ok()),
             });
             others.insert(name, seen);
         }
@@ -309,11 +331,13 @@ impl Member {
         let now = MicroTime(Timestamp::now());
         let acquired = base.and_then(|lease| lease.spec.as_ref()?.acquire_time.clone());
         let members = members.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        let mut annotations = BTreeMap::from([(MEMBERS.to_owned(), members)]);
+        annotations.extend(self.address.map(|address| (ADDRESS.to_owned(), address.to_string())));
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
                 labels: Some(BTreeMap::from([(LABEL.0.to_owned(), LABEL.1.to_owned())])),
-                annotations: Some(BTreeMap::from([(MEMBERS.to_owned(), members)])),
+                annotations: Some(annotations),
                 resource_version: base.and_then(ResourceExt::resource_version),
                 ..Default::default()
             },

@@ -3,6 +3,7 @@
 //! A second source beside the pod's status: losing one delays a run and never changes its outcome.
 
 pub mod endpoint;
+pub mod forward;
 pub mod identity;
 
 use std::collections::HashMap;

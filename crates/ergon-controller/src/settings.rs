@@ -186,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn settings_follow_the_config_maps() {
         let settings = Arc::new(Settings::default());
-        let events = Events::start(Fake::default().client(), "test".to_owned(), Arc::new(Metrics::default()));
+        let events = Events::start(&Fake::default().client(), "test", &Arc::new(Metrics::default()));
         let mut reader =
             Reader { settings: Arc::clone(&settings), events, seen: BTreeMap::new(), listed: None };
         let map = |name: &str, coschedule: &str| -> ConfigMap {

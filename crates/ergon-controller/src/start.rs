@@ -1,6 +1,7 @@
 //! Starting the controller, and ending it.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::members::Member;
 use crate::metrics::Metrics;
 use crate::platform::Version;
 use crate::reports::endpoint::{self, Endpoint};
+use crate::reports::forward::Forward;
 use crate::reports::identity::Identities;
 use crate::serve::Connections;
 use crate::shell::Shell;
@@ -88,7 +90,7 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     );
 
     let metrics = Arc::new(Metrics::default());
-    let events = Events::start(client.clone(), args.identity.clone(), Arc::clone(&metrics));
+    let events = Events::start(&client, &args.identity, &metrics);
     let shell = Arc::new(Shell::new(client.clone(), platform, events, metrics));
     let ready = Arc::new(AtomicBool::new(false));
     shell.shares.stay_away();
@@ -118,8 +120,10 @@ pub async fn run(args: Args) -> Result<(), StartError> {
     // The webhooks are served by now.
     ready.store(true, Ordering::Relaxed);
 
-    let mut member =
-        (!args.alone).then(|| Member::new(client.clone(), &args.namespace, args.identity.clone()));
+    let mut member = (!args.alone).then(|| {
+        let address = args.address.filter(|_| serves_tls).map(|ip| SocketAddr::new(ip, args.tls_port));
+        Member::new(client.clone(), &args.namespace, args.identity.clone(), address)
+    });
     let join = async {
         shell.pods.synced().await;
         for group in &served {
@@ -215,9 +219,14 @@ async fn connect(args: &Args) -> Result<Client, StartError> {
     Client::try_from(config).map_err(StartError::ApiServer)
 }
 
+/// The name of the Service, as pods see it.
+fn service_name(args: &Args) -> String {
+    format!("{}.{}.svc", install::NAME, args.namespace)
+}
+
 /// The names that the certificate must be for.
 fn names(args: &Args) -> Vec<String> {
-    let service = format!("{}.{}.svc", install::NAME, args.namespace);
+    let service = service_name(args);
     let mut names = vec![service.clone(), format!("{service}.cluster.local"), "localhost".to_owned()];
     for url in [&args.report_url, &args.webhook_url].into_iter().flatten() {
         if let Ok(uri) = url.parse::<http::Uri>()
@@ -230,7 +239,7 @@ fn names(args: &Args) -> Vec<String> {
 }
 
 fn platform(args: &Args, version: Version, material: Option<&Material>) -> Platform {
-    let service = format!("https://{}.{}.svc:{}/v1/report", install::NAME, args.namespace, install::TLS_PORT);
+    let service = format!("https://{}:{}/v1/report", service_name(args), install::TLS_PORT);
     let target = |material: &Material| ReportTarget {
         url: args.report_url.clone().unwrap_or(service),
         ca: material.authority.clone(),
@@ -258,6 +267,7 @@ async fn serve_tls(
         router = router.merge(endpoint::router(Endpoint {
             shell: Arc::clone(shell),
             identities: Identities::new(shell.client.clone()),
+            forward: Forward::new(service_name(args)),
         }));
     }
     if !args.no_webhooks {

@@ -69,6 +69,7 @@ fn container(options: &InstallOptions) -> Value {
             {"name": "ERGON_IMAGE", "value": options.image},
             {"name": "ERGON_NAMESPACE", "valueFrom": field("metadata.namespace")},
             {"name": "ERGON_IDENTITY", "valueFrom": field("metadata.name")},
+            {"name": "ERGON_ADDRESS", "valueFrom": field("status.podIP")},
             // The allocator keeps an arena for each thread otherwise: twice the memory, and no faster here.
             {"name": "MALLOC_ARENA_MAX", "value": "1"},
             // And it keeps what was freed; a fixed threshold gives it back.

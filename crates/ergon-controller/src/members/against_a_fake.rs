@@ -16,7 +16,8 @@ use crate::shell::{Key, Shell};
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/ns/leases";
 
 fn member(fake: &Fake, identity: &str) -> Member {
-    Member::new(fake.client(), "ns", identity.to_owned())
+    let address = (identity == "b").then_some(SocketAddr::from(([10, 0, 0, 2], 9443)));
+    Member::new(fake.client(), "ns", identity.to_owned(), address)
 }
 
 /// A replica that has joined and goes on in the background.
@@ -79,6 +80,9 @@ async fn a_second_one_takes_its_share_soon_and_gives_it_back_at_once() {
         |counts: &[usize]| counts.iter().sum::<usize>() == 200 && counts[1] > 60 && counts[0] > 60;
     let took = until(&[&first, &second], is_shared).await;
     assert!(took <= LOOK + 2 * LOOK_SOON, "{took:?}");
+    let of_second = roots().into_iter().find(|root| second.is_mine(|| Some(root.clone())));
+    assert_eq!(first.elsewhere(|| of_second.clone()).map(|address| address.port()), Some(9443));
+    assert_eq!(second.elsewhere(|| of_second.clone()), None, "it is its own");
 
     task.abort();
     let mut leaving = member(&fake, "b");
@@ -149,7 +153,7 @@ fn names_of_leases() {
 /// A shell that knows the runs of the server, as its watches would tell it.
 fn shell(fake: &Fake, runs: usize) -> Arc<Shell> {
     let metrics = Arc::new(Metrics::default());
-    let events = Events::start(fake.client(), "test".to_owned(), Arc::clone(&metrics));
+    let events = Events::start(&fake.client(), "test", &metrics);
     let platform = Platform { image: "ergon".to_owned(), image_volumes: true, report: None };
     let shell = Shell::new(fake.client(), platform, events, metrics);
     shell.shares.stay_away();

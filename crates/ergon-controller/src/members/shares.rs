@@ -63,6 +63,11 @@ impl View {
             && self.others.iter().all(|(other, members)| owner_of(members, root) != Some(other))
     }
 
+    /// Whose the run is, as this member has published.
+    pub fn owner(&self, root: &str) -> Option<&str> {
+        self.own.last().and_then(|members| owner_of(members, root)).map(String::as_str)
+    }
+
     /// Whether it gives the same runs as the other, apart from the time.
     pub fn gives_as(&self, other: &Self) -> bool {
         self.own == other.own && self.others == other.others

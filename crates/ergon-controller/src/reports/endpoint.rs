@@ -1,5 +1,6 @@
 //! `POST /v1/report`: where agents say what became of their steps.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,6 +17,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
 use tracing::{debug, warn};
 
+use super::forward::{FORWARDED, Forward};
 use super::identity::{Identities, IdentityError, PodIdentity};
 use super::{REPORT_LIMIT, Taken};
 use crate::cache::Name;
@@ -25,6 +27,7 @@ use crate::shell::{Key, RunKind, Shell};
 pub struct Endpoint {
     pub shell: Arc<Shell>,
     pub identities: Identities,
+    pub forward: Forward,
 }
 
 /// The route.
@@ -48,6 +51,9 @@ enum Refused {
     Body(serde_json::Error),
     #[error("{0}; try again later")]
     Later(String),
+    /// The other replica is there.
+    #[error("another replica works on this run")]
+    Elsewhere(SocketAddr),
 }
 
 impl Refused {
@@ -55,7 +61,9 @@ impl Refused {
         match self {
             Self::NoToken | Self::Token(IdentityError::Refused(_)) => StatusCode::UNAUTHORIZED,
             Self::Token(IdentityError::NotBound(_)) | Self::NotOurs(_) => StatusCode::FORBIDDEN,
-            Self::Token(IdentityError::Unknown(_)) | Self::Later(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Token(IdentityError::Unknown(_)) | Self::Later(_) | Self::Elsewhere(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Body(_) => StatusCode::BAD_REQUEST,
         }
     }
@@ -65,6 +73,7 @@ impl Refused {
             Self::NoToken | Self::Token(IdentityError::Refused(_)) => "unauthorized",
             Self::Token(IdentityError::NotBound(_)) | Self::NotOurs(_) => "forbidden",
             Self::Token(IdentityError::Unknown(_)) | Self::Later(_) => "unavailable",
+            Self::Elsewhere(_) => "elsewhere",
             Self::Body(_) => "invalid",
         }
     }
@@ -83,6 +92,11 @@ async fn report(
         }
         Err(refused) => {
             endpoint.shell.metrics.reported(refused.label());
+            if let Refused::Elsewhere(there) = refused
+                && let Some(answer) = hand_on(&endpoint, there, &headers, body).await
+            {
+                return answer;
+            }
             if let Refused::Token(IdentityError::Unknown(error)) = &refused {
                 warn!(%error, "a token could not be reviewed");
             }
@@ -94,6 +108,19 @@ async fn report(
             response
         }
     }
+}
+
+/// Hands a report on to the replica that works on its run. None where that does not answer.
+async fn hand_on(endpoint: &Endpoint, to: SocketAddr, headers: &HeaderMap, body: Bytes) -> Option<Response> {
+    let token = headers.get(header::AUTHORIZATION)?;
+    let platform = endpoint.shell.platform();
+    let authority = &platform.report.as_ref()?.ca;
+    let answered = endpoint.forward.send(to, authority, token, body).await;
+    let (code, answer) =
+        answered.inspect_err(|error| debug!(%error, %to, "a report could not be handed on")).ok()?;
+    // It may have stopped working on the run meanwhile: the agent comes again.
+    let is_taken = code != StatusCode::SERVICE_UNAVAILABLE;
+    is_taken.then(|| (code, [(header::CONTENT_TYPE, "application/json")], answer).into_response())
 }
 
 /// Asks the agent to come again, over a new connection: it may reach the replica that works on its run.
@@ -123,7 +150,9 @@ async fn take(
     let key = owner(shell, &identity).await?;
     // Its memory of the run goes with the run: nobody else would read the report.
     if !shell.works_on(&key) {
-        return Err(Refused::Later("another replica works on this run".to_owned()));
+        let there = shell.elsewhere(&key).filter(|_| !headers.contains_key(FORWARDED));
+        let nobody = || Refused::Later("another replica works on this run".to_owned());
+        return Err(there.map_or_else(nobody, Refused::Elsewhere));
     }
     let report: PodReport = serde_json::from_slice(body).map_err(Refused::Body)?;
     let sequence = report.sequence;
@@ -186,14 +215,19 @@ mod tests {
     use std::convert::Infallible;
 
     use axum::body::Body;
+    use ergon_wire::ReportTarget;
     use http::{Request, Response as HttpResponse};
     use kube::Client;
     use serde_json::{Value, json};
     use tower::ServiceExt;
 
     use super::*;
+    use crate::certificate::{Material, Served};
     use crate::events::Events;
+    use crate::fake::Fake;
+    use crate::members::Member;
     use crate::metrics::Metrics;
+    use crate::serve::{self, Connections};
 
     fn pod(uid: &str, label: bool) -> Value {
         let mut labels = json!({});
@@ -231,13 +265,15 @@ mod tests {
         });
         let client = Client::new(service, "default");
         let metrics = Arc::new(Metrics::default());
-        let events = Events::start(client.clone(), "test".to_owned(), Arc::clone(&metrics));
+        let events = Events::start(&client, "test", &metrics);
         let shell =
             Arc::new(Shell::new(client.clone(), ergon_engine::pod::Platform::default(), events, metrics));
         if !works {
             shell.shares.stay_away();
         }
-        (router(Endpoint { shell: Arc::clone(&shell), identities: Identities::new(client) }), shell)
+        let forward = Forward::new("localhost".to_owned());
+        let identities = Identities::new(client);
+        (router(Endpoint { shell: Arc::clone(&shell), identities, forward }), shell)
     }
 
     async fn post_report(router: &Router, token: Option<&str>, body: impl Into<Body>) -> (u16, String) {
@@ -287,6 +323,51 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         assert_eq!(response.headers()[header::CONNECTION], "close");
+    }
+
+    #[tokio::test]
+    async fn a_report_is_handed_on_to_the_replica_that_works_on_its_run() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let names = ["localhost".to_owned()];
+        let material = Material::make(&names, jiff::Timestamp::now()).expect("a certificate");
+        let acceptor = serve::acceptor(Arc::new(Served::new(&material).expect("usable"))).expect("TLS");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let ((there, other), (here, this)) =
+            (endpoint(&pod("u", true), true), endpoint(&pod("u", true), true));
+        let server = tokio::spawn(serve::tls(listener, there, acceptor, Connections::default()));
+        let target = ReportTarget { url: "https://localhost/v1/report".to_owned(), ca: material.authority };
+        this.set_platform(|platform| platform.report = Some(target));
+
+        let fake = Fake::default();
+        let member = |name: &str, at| Member::new(fake.client(), "ns", name.to_owned(), at);
+        let (mut one, mut two) = (member("one", Some(address)), member("two", None));
+        // Each hears of the other.
+        for _ in 0..2 {
+            one.join(&other.shares).await;
+            two.join(&this.shares).await;
+        }
+        let uid = (0..).map(|at| format!("uid-{at}")).find(|uid| other.shares.is_mine(|| Some(uid.clone())));
+        for shell in [&this, &other] {
+            let run =
+                serde_json::from_value(json!({"apiVersion": "ergon.dev/v1", "kind": "TaskRun", "spec": {},
+                "metadata": {"namespace": "ns", "name": "run", "uid": uid, "resourceVersion": "1"}}));
+            shell.runs(ergon_api::Group::Ergon).task_runs.observe(run.expect("a run"));
+        }
+        let (code, answer) = post_report(&here, Some("good"), body(3)).await;
+        assert_eq!((code, answer.as_str()), (200, r#"{"sequence":3,"stop":false}"#));
+        assert_eq!(other.reports.get("u").map(|report| report.sequence), Some(3));
+        assert!(this.reports.is_empty());
+
+        let request = Request::post("/v1/report").header("authorization", "Bearer good");
+        let request = request.header(FORWARDED, "true").body(Body::from(body(4))).expect("a request");
+        let again = here.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(again.status(), StatusCode::SERVICE_UNAVAILABLE, "once");
+        // The other one has stopped working, and then it is gone: the agent comes again.
+        other.shares.stay_away();
+        assert_eq!(post_report(&here, Some("good"), body(5)).await.0, 503);
+        server.abort();
+        assert_eq!(post_report(&here, Some("good"), body(5)).await.0, 503);
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ fn world() -> (Fake, Arc<Shell>) {
 fn world_on(fake: Fake) -> (Fake, Arc<Shell>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = Arc::new(Metrics::default());
-    let events = Events::start(fake.client(), "test".to_owned(), Arc::clone(&metrics));
+    let events = Events::start(&fake.client(), "test", &metrics);
     let platform = Platform { image: "ergon".to_owned(), image_volumes: true, report: None };
     let shell = Shell::new(fake.client(), platform, events, metrics);
     shell.resolutions.requests.serve();

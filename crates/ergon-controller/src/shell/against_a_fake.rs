@@ -26,7 +26,7 @@ fn world(spec: &Value) -> (Fake, Shell) {
 
 fn shell(fake: &Fake) -> Shell {
     let metrics = Arc::new(Metrics::default());
-    let events = Events::start(fake.client(), "test".to_owned(), Arc::clone(&metrics));
+    let events = Events::start(&fake.client(), "test", &metrics);
     let platform = Platform { image: "ergon".to_owned(), image_volumes: true, report: None };
     Shell::new(fake.client(), platform, events, metrics)
 }

@@ -1,5 +1,7 @@
 //! Whose runs are this replica's: one replica works on all of a run, and on what it is made of.
 
+use std::net::SocketAddr;
+
 use ergon_api::{Group, PipelineRun};
 use kube::Resource;
 
@@ -10,13 +12,20 @@ use crate::cache::Name;
 impl Shell {
     /// Whether the run is this replica's to work on.
     pub fn works_on(&self, key: &Key) -> bool {
-        self.shares.is_mine(|| {
-            let runs = self.runs(key.group);
-            match key.kind {
-                RunKind::TaskRun => self.root_of(runs.task_runs.get(&key.name)?.as_ref()),
-                RunKind::PipelineRun => self.root_of(runs.pipeline_runs.get(&key.name)?.as_ref()),
-            }
-        })
+        self.shares.is_mine(|| self.root(key))
+    }
+
+    /// Where the other replica is that works on the run.
+    pub fn elsewhere(&self, key: &Key) -> Option<SocketAddr> {
+        self.shares.elsewhere(|| self.root(key))
+    }
+
+    fn root(&self, key: &Key) -> Option<String> {
+        let runs = self.runs(key.group);
+        match key.kind {
+            RunKind::TaskRun => self.root_of(runs.task_runs.get(&key.name)?.as_ref()),
+            RunKind::PipelineRun => self.root_of(runs.pipeline_runs.get(&key.name)?.as_ref()),
+        }
     }
 
     /// Whether the run of which an object is a part is this replica's.
