@@ -240,7 +240,7 @@ impl Shell {
     /// One pass over one run. What a simulation calls step by step.
     pub async fn reconcile(&self, key: &Key) -> After {
         if !self.works_on(key) {
-            self.forget(key);
+            self.give_up(key);
             return After::Rest;
         }
         let start = Instant::now();

@@ -347,7 +347,8 @@ mod tests {
             one.join(&other.shares).await;
             two.join(&this.shares).await;
         }
-        let uid = (0..).map(|at| format!("uid-{at}")).find(|uid| other.shares.is_mine(|| Some(uid.clone())));
+        let uid =
+            (0..1000).map(|at| format!("uid-{at}")).find(|uid| other.shares.is_mine(|| Some(uid.clone())));
         for shell in [&this, &other] {
             let run =
                 serde_json::from_value(json!({"apiVersion": "ergon.dev/v1", "kind": "TaskRun", "spec": {},

@@ -299,6 +299,29 @@ async fn a_run_that_was_dropped_from_memory_while_it_was_written_comes_again() {
     assert_eq!(shell.queue.try_next(), Some(key()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_not_written_of_a_run_that_went_away_is_decided_again_when_it_comes_back() {
+    let (fake, shell) = world(&embedded());
+    shell.reconcile(&key()).await;
+    pod_is(&fake, &shell, json!({"phase": "Pending"}));
+    let uid = fake.get(POD).expect("the pod")["metadata"]["uid"].as_str().expect("a UID").to_owned();
+    shell.reports.keep(&uid, ergon_wire::PodReport::default(), 1);
+    let known = || shell.runs(Group::Ergon).task_runs.get(&key().name).expect("the run");
+    assert!(known().status.as_ref().is_some_and(|status| status.pod_name.is_some()));
+    shell.shares.stay_away();
+    shell.enqueue_all();
+    assert_eq!(shell.reconcile(&key()).await, After::Rest);
+    assert!(known().status.as_ref().is_none_or(|status| status.pod_name.is_none()));
+    assert!(shell.held.len() == 0 && shell.reports.is_empty());
+    shell.shares.work_alone();
+    shell.reconcile(&key()).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    shell.reconcile(&key()).await;
+    let stored = fake.get(RUN).expect("the run")["status"].clone();
+    assert!(stored["podName"] == "run-pod" && stored["startTime"].is_string(), "{stored}");
+    assert!(stored["taskSpec"].is_object(), "{stored}");
+}
+
 /// What the kubelet says of the run's pod, as the watch delivers it.
 fn pod_is(fake: &Fake, shell: &Shell, status: Value) {
     let mut pod = fake.get(POD).expect("the pod");

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ergon_api::{Group, PipelineRun};
+use ergon_api::{Group, PipelineRun, TaskRun};
 use kube::Resource;
 
 use super::pipeline_run::DEEPEST;
@@ -52,6 +52,20 @@ impl Shell {
         root
     }
 
+    /// Forgets what was in mind for a run that is not this replica's. A status that was never written is no more in memory:
+    /// should the run come back, it is decided again.
+    pub(super) fn give_up(&self, key: &Key) {
+        let cache = &self.runs(key.group).task_runs;
+        if key.kind == RunKind::TaskRun
+            && let Some(run) = cache.get(&key.name)
+            && let Some(version) = &run.metadata.resource_version
+            && let Some(stored) = self.held.stored(key, version)
+        {
+            cache.assume(TaskRun { status: serde_json::from_value(stored).ok(), ..run.as_ref().clone() });
+        }
+        self.forget(key);
+    }
+
     /// Looks at the parts of a run that is a part of another: only now it is known whose they are.
     pub(crate) fn tell_parts(&self, group: Group, run: &PipelineRun) {
         if owner(run).is_none() {
@@ -67,8 +81,16 @@ impl Shell {
         }
     }
 
-    /// Looks at all runs that are not done, and at all requests: others may be this replica's now.
+    /// Looks at all runs that are not done, and at all requests: others may be this replica's now. Reports on those that
+    /// are not are forgotten, since nobody would do so at their end.
     pub fn enqueue_all(&self) {
+        let mut pods = Vec::new();
+        self.pods.for_each(|pod| pods.extend(Key::owner_of(pod).zip(pod.metadata.uid.clone())));
+        for (owner, pod) in pods {
+            if !self.works_on(&owner) {
+                self.reports.forget(&pod);
+            }
+        }
         for group in Group::ALL {
             let runs = self.runs(group);
             runs.task_runs.for_each(|run| {
