@@ -5,14 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use ergon_engine::coordinate::{Command, Event, PodState, StepId};
-use ergon_wire::{FromShim, PodPlan, PodReport, StepState, ToShim};
+use ergon_wire::{Company, FromShim, PodPlan, PodReport, StepState, ToShim};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::socket::{self, SocketError};
-use crate::{frame, now};
+use crate::{frame, links, now};
 
 /// How long a connection may take to say hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -41,12 +41,12 @@ pub async fn carry_out(
 ) -> Result<End, CarryOutError> {
     let mut state = PodState::new(plan).map_err(CarryOutError::Part)?;
     let (seen, mut next) = mpsc::unbounded_channel();
-    let mut shell = Shell { seen, links: BTreeMap::new(), tasks: JoinSet::new() };
-    for (at_task, task) in plan.tasks.iter().enumerate() {
-        for (at_step, step) in task.parts().enumerate() {
-            let listener = socket::listen(run_dir, &step.container).await?;
-            let id = StepId { task: at_task, step: at_step };
-            shell.tasks.spawn(accept(listener, id, shell.seen.clone()));
+    let containers = Containers::of(plan);
+    let mut shell = Shell { seen, containers, links: BTreeMap::new(), tasks: JoinSet::new() };
+    for (name, steps) in &shell.containers.steps {
+        let listener = socket::listen(run_dir, name).await?;
+        if let Some(first) = steps.first() {
+            shell.tasks.spawn(accept(listener, *first, shell.seen.clone()));
         }
     }
     let mut events_open = true;
@@ -73,11 +73,21 @@ pub async fn carry_out(
         }
         for command in commands {
             match command {
-                Command::Run { id, command } => shell.tell(id, ToShim::Run(command)),
+                Command::Run { id, mut command } => {
+                    command.company = shell.containers.company(plan, id, true);
+                    if command.company.as_ref().is_some_and(|company| company.fresh)
+                        && let Some(task) = plan.tasks.get(id.task)
+                        && let Err(error) = links::link_again(task, &links::folder(plan, task))
+                    {
+                        tracing::warn!(%error, "the steps' folders cannot be found by their numbers");
+                    }
+                    shell.tell(id, ToShim::Run(command));
+                }
                 Command::Skip { id, exit } => {
                     let step = plan.tasks.get(id.task).and_then(|task| task.part(id.step));
                     let step = Box::new(step.cloned().unwrap_or_default());
-                    shell.tell(id, ToShim::Skip { step, exit });
+                    let company = shell.containers.company(plan, id, false);
+                    shell.tell(id, ToShim::Skip { step, exit, company });
                 }
                 Command::Stop { id, reason, grace_ms } => shell.tell(id, ToShim::Stop { reason, grace_ms }),
                 Command::Report => {
@@ -107,9 +117,61 @@ enum Seen {
     Event(Event),
 }
 
+/// Which steps run in which container, one after another.
+struct Containers {
+    /// By the container's name, in their order.
+    steps: BTreeMap<String, Vec<StepId>>,
+    of: BTreeMap<StepId, String>,
+    /// The task that ran last in a container that several steps have.
+    last_task: BTreeMap<String, usize>,
+}
+
+impl Containers {
+    fn of(plan: &PodPlan) -> Self {
+        let mut containers = Self { steps: BTreeMap::new(), of: BTreeMap::new(), last_task: BTreeMap::new() };
+        for (at_task, task) in plan.tasks.iter().enumerate() {
+            for (at_step, step) in task.parts().enumerate() {
+                let id = StepId { task: at_task, step: at_step };
+                containers.steps.entry(step.place().to_owned()).or_default().push(id);
+                containers.of.insert(id, step.place().to_owned());
+            }
+        }
+        containers
+    }
+
+    /// All steps of a step's container.
+    fn together(&self, id: StepId) -> &[StepId] {
+        self.of.get(&id).and_then(|name| self.steps.get(name)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What a step's shim must know of the others; none where it is alone. `runs`: it is about to run.
+    fn company(&mut self, plan: &PodPlan, id: StepId, runs: bool) -> Option<Box<Company>> {
+        let steps = self.together(id);
+        if steps.len() < 2 {
+            return None;
+        }
+        let more = steps.last() != Some(&id);
+        let name = self.of.get(&id)?;
+        let before = if runs {
+            self.last_task.insert(name.clone(), id.task)
+        } else {
+            self.last_task.get(name).copied()
+        };
+        let task = plan.tasks.get(id.task)?;
+        let step = task.part(id.step)?;
+        let own = Path::new(&step.step_dir).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        Some(Box::new(Company {
+            more,
+            fresh: before.is_some_and(|before| before != id.task),
+            title: Company::title(&task.name, own.strip_prefix("step-").unwrap_or(own)),
+        }))
+    }
+}
+
 struct Shell {
     seen: mpsc::UnboundedSender<Seen>,
-    /// To each connected shim.
+    containers: Containers,
+    /// To the shim of each container, by the first of its steps.
     links: BTreeMap<StepId, mpsc::UnboundedSender<ToShim>>,
     /// Everything that reads or writes; ends with the shell.
     tasks: JoinSet<()>,
@@ -120,7 +182,7 @@ impl Shell {
         let (reader, mut writer) = stream.into_split();
         let (link, mut messages) = mpsc::unbounded_channel::<ToShim>();
         self.links.insert(id, link);
-        self.tasks.spawn(listen(reader, id, self.seen.clone()));
+        self.tasks.spawn(listen(reader, self.containers.together(id).to_vec(), self.seen.clone()));
         // Writing is apart from the loop: a shim that is slow to read holds nobody up.
         self.tasks.spawn(async move {
             while let Some(message) = messages.recv().await {
@@ -133,8 +195,9 @@ impl Shell {
     }
 
     fn tell(&self, id: StepId, message: ToShim) {
+        let link = self.containers.together(id).first().and_then(|first| self.links.get(first));
         // A link that is gone has been, or will be, seen as lost.
-        let _ = self.links.get(&id).map(|link| link.send(message));
+        let _ = link.map(|link| link.send(message));
     }
 }
 
@@ -160,22 +223,38 @@ async fn accept(listener: UnixListener, id: StepId, seen: mpsc::UnboundedSender<
     }
 }
 
-/// Hears one shim to its end.
-async fn listen(mut reader: OwnedReadHalf, id: StepId, seen: mpsc::UnboundedSender<Seen>) {
+/// Hears one shim to its end, with all steps that it runs.
+async fn listen(mut reader: OwnedReadHalf, steps: Vec<StepId>, seen: mpsc::UnboundedSender<Seen>) {
+    let mut steps = steps.into_iter();
+    let Some(mut id) = steps.next() else { return };
     loop {
-        let event = match frame::read(&mut reader).await {
-            Ok(Some(FromShim::Hello)) => continue,
-            Ok(Some(FromShim::Started { at })) => Event::Started { id, at },
-            Ok(Some(FromShim::Ended { record })) => Event::Ended { id, record },
-            Ok(None) => Event::Lost { id, at: now() },
+        let message = match frame::read(&mut reader).await {
+            Ok(message) => message,
             Err(error) => {
                 tracing::warn!(%error, "the connection to a shim broke");
-                Event::Lost { id, at: now() }
+                None
             }
         };
-        let last = !matches!(event, Event::Started { .. });
-        if seen.send(Seen::Event(event)).is_err() || last {
+        let event = match message {
+            Some(FromShim::Hello) => continue,
+            Some(FromShim::Started { at }) => Event::Started { id, at },
+            Some(FromShim::Ended { record }) => Event::Ended { id, record },
+            None => {
+                for id in [id].into_iter().chain(steps) {
+                    let _ = seen.send(Seen::Event(Event::Lost { id, at: now() }));
+                }
+                return;
+            }
+        };
+        let has_ended = matches!(event, Event::Ended { .. });
+        if seen.send(Seen::Event(event)).is_err() {
             return;
+        }
+        if has_ended {
+            let Some(next) = steps.next() else { return };
+            id = next;
+            // The same shim waits for that one's turn now.
+            let _ = seen.send(Seen::Event(Event::Connected { id }));
         }
     }
 }

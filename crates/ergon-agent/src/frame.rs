@@ -52,7 +52,7 @@ mod tests {
             ergon_wire::read_frame::<ToShim>(&mut far).unwrap()
         });
         assert_eq!(read::<FromShim>(&mut near).await.unwrap(), Some(FromShim::Hello));
-        let skip = ToShim::Skip { step: Box::default(), exit: Exit::Skipped };
+        let skip = ToShim::Skip { step: Box::default(), exit: Exit::Skipped, company: None };
         write(&mut near, &skip).await.unwrap();
         assert_eq!(shim.join().unwrap(), Some(skip));
         assert_eq!(read::<FromShim>(&mut near).await.unwrap(), None);

@@ -5,6 +5,7 @@ mod container;
 mod lines;
 mod pod;
 mod run;
+mod sections;
 
 use std::pin::Pin;
 use std::sync::Arc;

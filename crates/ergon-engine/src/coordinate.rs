@@ -403,7 +403,7 @@ impl PodState {
             commands.push(Command::Skip { id, exit: Exit::Skipped });
         } else {
             sidecar.phase = Phase::Told;
-            let command = RunCommand { step, results: Vec::new(), values: BTreeMap::new() };
+            let command = RunCommand { step, results: Vec::new(), values: BTreeMap::new(), company: None };
             commands.push(Command::Run { id, command: Box::new(command) });
         }
     }

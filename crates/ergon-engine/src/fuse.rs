@@ -6,6 +6,7 @@
 //! in the place of results that are not known yet, and put together into one: where a mark shows in what cannot wait,
 //! such as an image, the tasks do not share a pod, and [`Why`] says so.
 
+mod container;
 mod groups;
 mod inside;
 mod merge;
@@ -18,8 +19,10 @@ pub use part::{Given, Part};
 pub use seen::{SHARED_LABEL, SharedPod, Sharing, belongs_to, made_with, orders, pod_of};
 pub use why::Why;
 
+pub(crate) use container::containers_of;
 pub(crate) use groups::{grow, is_narrow, wanted};
 pub(crate) use merge::{Member, VOLUMES, fit, merge};
 pub(crate) use seen::{
-    EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, own_part, shown, with_shown_names,
+    CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, own_part, shown,
+    with_shown_names,
 };

@@ -24,7 +24,7 @@ pub(crate) use merge::{objects as merge, steps as merged_steps};
 pub(crate) use quantity::{nanos, told};
 pub(crate) use security::with_volumes;
 pub(crate) use sidecar::unknown_images as unknown_sidecar_images;
-pub(crate) use volumes::{BIN, RUN, is_ours};
+pub(crate) use volumes::{BIN, RUN, STEPS, is_of_the_task, is_ours};
 
 /// What the shell knows of the place where pods run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

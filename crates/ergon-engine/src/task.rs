@@ -6,7 +6,6 @@ pub(crate) mod params;
 pub mod paths;
 pub mod step_actions;
 pub mod steps;
-pub mod unserved;
 pub mod verdict;
 
 mod attempt;

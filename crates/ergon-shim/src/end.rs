@@ -18,14 +18,15 @@ pub(crate) const MESSAGE_PATH_VARIABLE: &str = "ERGON_TERMINATION_MESSAGE";
 /// Bytes of a termination message, where no plan says how many the step may have.
 const MESSAGE_LIMIT: usize = 1024;
 
-/// Leaves the record in all its places and gives the exit code of the container.
+/// Leaves the record in all its places and gives the step's exit code. `in_company`: others run in the same container.
 ///
 /// The agent comes last: with its word the next step starts, which may read what the others left.
 pub(crate) fn report(
     record: ExitRecord,
     step: Option<&StepPlan>,
+    in_company: bool,
     agent: Option<&mut UnixStream>,
-) -> ExitCode {
+) -> u8 {
     let is_sidecar = step.is_some_and(|step| step.is_sidecar);
     explain(&record, if is_sidecar { "sidecar" } else { "step" });
     let code = exit_code(&record, step);
@@ -38,18 +39,20 @@ pub(crate) fn report(
     if is_sidecar {
         leave_reason(&record);
     } else {
-        leave_message(&record, step.map_or(MESSAGE_LIMIT, |step| step.message_limit));
+        let limit = step.map_or(MESSAGE_LIMIT, |step| step.message_limit);
+        let name = step.filter(|_| in_company).map(|step| step.container.as_str());
+        write_message(&TerminationMessage::encode(&record, name, limit), in_company);
     }
     if let Some(agent) = agent {
         // An agent that is gone has the termination message as its stand-in.
         let _ = write_frame(agent, &FromShim::Ended { record });
     }
-    ExitCode::from(code)
+    code
 }
 
 /// The same for a step that never had an agent.
 pub(crate) fn unsent(exit: Exit) -> ExitCode {
-    report(unstarted(exit), None, None)
+    ExitCode::from(report(unstarted(exit), None, false, None))
 }
 
 /// The record of a step whose command never ran.
@@ -107,24 +110,23 @@ fn explain(record: &ExitRecord, what: &str) {
     }
 }
 
-fn leave_message(record: &ExitRecord, limit: usize) {
-    write_message(&TerminationMessage::encode(record, limit));
-}
-
 /// A sidecar's last words are its own; but one that never ran has none.
 fn leave_reason(record: &ExitRecord) {
     if let Exit::NotStarted { message } = &record.exit {
-        write_message(message);
+        write_message(message, false);
     }
 }
 
-fn write_message(message: &str) {
+/// `one_more`: as a line after those that are there.
+fn write_message(message: &str, one_more: bool) {
     let named = std::env::var_os(MESSAGE_PATH_VARIABLE).map(PathBuf::from);
     // The kubelet's own file is there or not; made by us, it would be a stray file in the image.
     let create = named.is_some();
     let path = named.unwrap_or_else(|| PathBuf::from(paths::TERMINATION_MESSAGE));
-    let opened = OpenOptions::new().write(true).truncate(true).create(create).open(&path);
-    match opened.and_then(|mut file| file.write_all(message.as_bytes())) {
+    let mut options = OpenOptions::new();
+    options.write(true).append(one_more).truncate(!one_more).create(create);
+    let end = if one_more { "\n" } else { "" };
+    match options.open(&path).and_then(|mut file| file.write_all(format!("{message}{end}").as_bytes())) {
         Err(error) if create || error.kind() != std::io::ErrorKind::NotFound => {
             say(&format_args!(
                 "ergon: the termination message cannot be written to `{}`: {error}",

@@ -3,6 +3,7 @@
 //! It is in every step of every pod, in whatever image the step has: one static file, one thread (and one for each
 //! output that is kept in a file), no runtime. It decides nothing about its task: it is told once what to run, and says how that ended.
 
+mod company;
 mod credentials;
 mod debug;
 mod end;
@@ -26,6 +27,8 @@ use std::process::ExitCode;
 
 use ergon_wire::{Exit, paths};
 
+use crate::company::Origin;
+use crate::processes::Usage;
 use crate::signals::Signals;
 use crate::turn::Turn;
 
@@ -83,7 +86,8 @@ enum Job {
     Say(&'static str),
 }
 
-/// One step, from waiting for its turn to its exit code.
+/// The steps of one container, mostly one: each from waiting for its turn to its end. Gives the exit code of the first
+/// that failed.
 fn step(run_dir: PathBuf) -> ExitCode {
     // Absolute, because the step's working directory may become ours.
     let run_dir = std::path::absolute(&run_dir).unwrap_or(run_dir);
@@ -94,13 +98,31 @@ fn step(run_dir: PathBuf) -> ExitCode {
             return end::unsent(Exit::NotStarted { message });
         }
     };
-    match turn::wait(&run_dir, &signals) {
-        Turn::Run { mut agent, command } => {
-            let record = run::run(&command, &run_dir, &mut agent, &signals);
-            end::report(record, Some(&command.step), Some(&mut agent))
-        }
-        Turn::Never { exit, step, mut agent } => {
-            end::report(end::unstarted(exit), step.as_deref(), agent.as_mut())
+    let mut agent = match turn::connect(&run_dir, &signals) {
+        Ok(agent) => agent,
+        Err(exit) => return end::unsent(exit),
+    };
+    let origin = Origin::here();
+    let mut code = 0;
+    loop {
+        let (record, step, company) = match turn::next(&mut agent, &signals) {
+            Turn::Run(command) => {
+                let ready = command.company.iter().try_for_each(|it| origin.restore(&command.step, it));
+                let record = match ready {
+                    Ok(()) => run::run(&command, &run_dir, &mut agent, &signals, Usage::so_far()),
+                    Err(message) => end::unstarted(Exit::NotStarted { message }),
+                };
+                (record, Some(command.step), command.company)
+            }
+            Turn::Never { exit, step, company } => (end::unstarted(exit), step.map(|step| *step), company),
+        };
+        // Who was interrupted has no agent any more, or is to end.
+        let goes_on = company.as_ref().is_some_and(|company| company.more)
+            && !matches!(record.exit, Exit::Interrupted { .. });
+        let own = end::report(record, step.as_ref(), company.is_some(), Some(&mut agent));
+        code = if code == 0 { own } else { code };
+        if !goes_on {
+            return ExitCode::from(code);
         }
     }
 }

@@ -59,9 +59,32 @@ pub(crate) fn signal_rest(group: Pid, signal: Signal) {
     }
 }
 
-/// Processor time in milliseconds and the largest resident size in KiB, of all children that were reaped.
-pub(crate) fn usage() -> (u64, u64) {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return (0, 0) };
-    let cpu_ms = usage.user_time().num_milliseconds() + usage.system_time().num_milliseconds();
-    (u64::try_from(cpu_ms).unwrap_or(0), u64::try_from(usage.max_rss()).unwrap_or(0))
+/// What all children used that were reaped.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    /// Processor time in milliseconds.
+    pub(crate) cpu_ms: u64,
+    /// The largest resident size in KiB.
+    pub(crate) memory_peak_kib: u64,
+}
+
+impl Usage {
+    pub(crate) fn so_far() -> Self {
+        let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Self::default() };
+        let cpu_ms = usage.user_time().num_milliseconds() + usage.system_time().num_milliseconds();
+        Self {
+            cpu_ms: u64::try_from(cpu_ms).unwrap_or(0),
+            memory_peak_kib: u64::try_from(usage.max_rss()).unwrap_or(0),
+        }
+    }
+
+    /// What came since. A peak below that of an earlier command is not known, and 0.
+    pub(crate) fn since(before: Self) -> Self {
+        let now = Self::so_far();
+        let is_higher = now.memory_peak_kib > before.memory_peak_kib;
+        Self {
+            cpu_ms: now.cpu_ms.saturating_sub(before.cpu_ms),
+            memory_peak_kib: if is_higher { now.memory_peak_kib } else { 0 },
+        }
+    }
 }

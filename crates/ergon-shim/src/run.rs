@@ -14,14 +14,21 @@ use nix::unistd::Pid;
 
 use crate::debug::{Decision, Point};
 use crate::end::{MESSAGE_PATH_VARIABLE, now, unstarted};
+use crate::processes::Usage;
 use crate::results::{Budget, Stamp};
 use crate::script::Interpreter;
 use crate::signals::Signals;
 use crate::tee::Tee;
-use crate::{credentials, debug, expand, network, processes, program, results, script, supervise, tee};
+use crate::{credentials, debug, expand, network, program, results, script, supervise, tee};
 
 /// Runs the step's command and records how it ended.
-pub(crate) fn run(run: &RunCommand, run_dir: &Path, agent: &mut UnixStream, signals: &Signals) -> ExitRecord {
+pub(crate) fn run(
+    run: &RunCommand,
+    run_dir: &Path,
+    agent: &mut UnixStream,
+    signals: &Signals,
+    before_it: Usage,
+) -> ExitRecord {
     let step = &run.step;
     let places = Places::of(run);
     places.make();
@@ -70,7 +77,7 @@ pub(crate) fn run(run: &RunCommand, run_dir: &Path, agent: &mut UnixStream, sign
     if started_at.is_none() && !record.exit.is_success() {
         return record;
     }
-    let (cpu_ms, memory_peak_kib) = processes::usage();
+    let Usage { cpu_ms, memory_peak_kib } = Usage::since(before_it);
     let record = ExitRecord { cpu_ms, memory_peak_kib, ..record };
     match places.collect(run, &before, &artifacts_before) {
         Ok(left) => ExitRecord {

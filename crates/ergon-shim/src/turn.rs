@@ -6,7 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ergon_wire::{Exit, FromShim, RunCommand, StepPlan, StopReason, ToShim, paths, read_frame, write_frame};
+use ergon_wire::{
+    Company, Exit, FromShim, RunCommand, StepPlan, StopReason, ToShim, paths, read_frame, write_frame,
+};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::Signal;
 
@@ -14,28 +16,19 @@ use crate::signals::Signals;
 
 /// How the wait ended.
 pub(crate) enum Turn {
-    Run {
-        agent: UnixStream,
-        command: Box<RunCommand>,
-    },
+    Run(RunCommand),
     /// The step's command never runs.
     Never {
         exit: Exit,
         /// What would have run, where the agent said so.
         step: Option<Box<StepPlan>>,
-        agent: Option<UnixStream>,
+        company: Option<Box<Company>>,
     },
 }
 
-/// Why there is nothing to run.
-struct Never {
-    exit: Exit,
-    step: Option<Box<StepPlan>>,
-}
-
-impl From<Exit> for Never {
+impl From<Exit> for Turn {
     fn from(exit: Exit) -> Self {
-        Self { exit, step: None }
+        Self::Never { exit, step: None, company: None }
     }
 }
 
@@ -44,19 +37,11 @@ const AGENT_STUCK: Duration = Duration::from_secs(30);
 /// Only where the node has no inotify instances left: how long to wait between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Waits for the agent, and then for its word.
-pub(crate) fn wait(run_dir: &Path, signals: &Signals) -> Turn {
-    let mut agent = match connect(run_dir, signals) {
-        Ok(agent) => agent,
-        Err(exit) => return Turn::Never { exit, step: None, agent: None },
-    };
-    match first_word(&mut agent, signals) {
-        Ok(command) => Turn::Run { agent, command },
-        Err(Never { exit, step }) => Turn::Never { exit, step, agent: Some(agent) },
-    }
-}
-
-fn connect(run_dir: &Path, signals: &Signals) -> Result<UnixStream, Exit> {
+/// Waits for the agent, and greets it.
+///
+/// # Errors
+/// How the step ends that has none.
+pub(crate) fn connect(run_dir: &Path, signals: &Signals) -> Result<UnixStream, Exit> {
     let socket = run_dir.join(paths::SOCKET);
     let failed = |error: io::Error| {
         let message = format!("the agent's socket `{}` cannot be used: {error}", socket.display());
@@ -67,10 +52,13 @@ fn connect(run_dir: &Path, signals: &Signals) -> Result<UnixStream, Exit> {
     let mut watch = None;
     loop {
         match UnixStream::connect(&socket) {
-            Ok(stream) => {
+            Ok(mut stream) => {
                 stream.set_read_timeout(Some(AGENT_STUCK)).map_err(failed)?;
                 stream.set_write_timeout(Some(AGENT_STUCK)).map_err(failed)?;
-                return Ok(stream);
+                return match write_frame(&mut stream, &FromShim::Hello) {
+                    Ok(()) => Ok(stream),
+                    Err(_) => Err(lost()),
+                };
             }
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
@@ -90,24 +78,28 @@ fn connect(run_dir: &Path, signals: &Signals) -> Result<UnixStream, Exit> {
     }
 }
 
-/// Says hello and blocks until the agent says what to do.
-fn first_word(agent: &mut UnixStream, signals: &Signals) -> Result<Box<RunCommand>, Never> {
-    let lost = || Exit::Interrupted { message: "the agent was lost before the step's turn came".to_owned() };
-    write_frame(agent, &FromShim::Hello).map_err(|_| lost())?;
+fn lost() -> Exit {
+    Exit::Interrupted { message: "the agent was lost before the step's turn came".to_owned() }
+}
+
+/// Blocks until the agent says what to do.
+pub(crate) fn next(agent: &mut UnixStream, signals: &Signals) -> Turn {
     loop {
-        let spoke = signals.wait(Some(agent.as_fd()), None).map_err(|_| lost())?;
-        interrupted(signals)?;
+        let Ok(spoke) = signals.wait(Some(agent.as_fd()), None) else { return lost().into() };
+        if let Err(exit) = interrupted(signals) {
+            return exit.into();
+        }
         if !spoke {
             continue;
         }
         return match read_frame::<ToShim>(agent) {
-            Ok(Some(ToShim::Run(command))) => Ok(command),
-            Ok(Some(ToShim::Skip { step, exit })) => Err(Never { exit, step: Some(step) }),
-            Ok(Some(ToShim::Stop { reason, .. })) => Err(stopped(reason).into()),
-            Ok(None) => Err(lost().into()),
+            Ok(Some(ToShim::Run(command))) => Turn::Run(*command),
+            Ok(Some(ToShim::Skip { step, exit, company })) => Turn::Never { exit, step: Some(step), company },
+            Ok(Some(ToShim::Stop { reason, .. })) => stopped(reason).into(),
+            Ok(None) => lost().into(),
             Err(error) => {
-                Err(Exit::Interrupted { message: format!("the agent's message could not be read: {error}") }
-                    .into())
+                Exit::Interrupted { message: format!("the agent's message could not be read: {error}") }
+                    .into()
             }
         };
     }

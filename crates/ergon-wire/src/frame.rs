@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_message_survives_the_socket_and_the_end_is_seen() {
-        let skip = ToShim::Skip { step: Box::default(), exit: Exit::Skipped };
+        let skip = ToShim::Skip { step: Box::default(), exit: Exit::Skipped, company: None };
         let mut buffer = Vec::new();
         write_frame(&mut buffer, &skip).unwrap();
         write_frame(&mut buffer, &ToShim::Stop { reason: StopReason::Cancelled, grace_ms: 5 }).unwrap();

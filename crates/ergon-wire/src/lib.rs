@@ -17,7 +17,7 @@ pub use plan::{
 };
 pub use record::{Exit, ExitRecord, ResultValue, StepResult, TerminationMessage, message_limit};
 pub use report::{PodReport, ReportAnswer, StepReport, StepState};
-pub use shim::{FromShim, RunCommand, StopReason, ToShim};
+pub use shim::{Company, FromShim, RunCommand, StopReason, ToShim};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;

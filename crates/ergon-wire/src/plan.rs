@@ -67,6 +67,13 @@ impl TaskPlan {
 pub struct StepPlan {
     /// The container's name, such as `step-build`: also the name of its directory under the agent's `/ergon/run`.
     pub container: String,
+    /// The container of an earlier step that this one runs in, once that step has ended: it has none of its own, and the
+    /// name above stands for the step alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_in: Option<String>,
+    /// Folders of its task that another task in the same container had before, and which are emptied when this one begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub empty_first: Vec<String>,
     /// The program and its arguments; with a script, its arguments alone.
     /// `$(NAME)` is replaced from the container's environment, as Kubernetes does it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -126,6 +133,13 @@ pub struct StepPlan {
     pub result_limit: usize,
     /// How long the command may take to end after SIGTERM before SIGKILL follows, in milliseconds.
     pub grace_ms: Millis,
+}
+
+impl StepPlan {
+    /// The name of the container that the step really runs in.
+    pub fn place(&self) -> &str {
+        self.runs_in.as_deref().unwrap_or(&self.container)
+    }
 }
 
 /// The text that an interpreter reads from a file.

@@ -129,6 +129,9 @@ pub const fn message_limit(containers: usize) -> usize {
 pub struct TerminationMessage {
     /// 1: a message without it was not written by a shim, and proves nothing.
     pub ergon: u32,
+    /// The step, where several run in one container: there each has a line of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
     pub record: ExitRecord,
     /// Whether the results did not fit and were left out here; the report has them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -138,8 +141,9 @@ pub struct TerminationMessage {
 impl TerminationMessage {
     /// The record as a message of at most `limit` bytes: without its results where they do not fit, and with its
     /// texts cut where that is not enough.
-    pub fn encode(record: &ExitRecord, limit: usize) -> String {
-        let whole = Self { ergon: 1, record: record.clone(), results_omitted: false };
+    pub fn encode(record: &ExitRecord, step: Option<&str>, limit: usize) -> String {
+        let whole =
+            Self { ergon: 1, step: step.map(str::to_owned), record: record.clone(), results_omitted: false };
         let text = serde_json::to_string(&whole).unwrap_or_default();
         if text.len() <= limit {
             return text;
@@ -166,9 +170,18 @@ impl TerminationMessage {
         serde_json::to_string(&short).unwrap_or_default()
     }
 
-    /// Reads a container's termination message; none where a shim did not write it.
+    /// Reads a container's termination message; none where a shim did not write it. Where several steps run in the
+    /// container: that of the first one.
     pub fn decode(message: &str) -> Option<Self> {
-        serde_json::from_str::<Self>(message.trim()).ok().filter(|message| message.ergon == 1)
+        Self::decode_all(message).next()
+    }
+
+    /// Reads what all steps of a container left.
+    pub fn decode_all(message: &str) -> impl Iterator<Item = Self> {
+        message
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Self>(line.trim()).ok())
+            .filter(|message| message.ergon == 1)
     }
 }
 
@@ -194,13 +207,24 @@ mod tests {
     #[test]
     fn a_message_fits_its_limit_and_says_what_it_left_out() {
         let small = record(vec![StepResult { name: "a".into(), value: "1".into() }]);
-        let message = TerminationMessage::decode(&TerminationMessage::encode(&small, 4096)).unwrap();
-        assert_eq!(message, TerminationMessage { ergon: 1, record: small, results_omitted: false });
+        let message = TerminationMessage::decode(&TerminationMessage::encode(&small, None, 4096)).unwrap();
+        assert_eq!(
+            message,
+            TerminationMessage { ergon: 1, step: None, record: small, results_omitted: false }
+        );
 
         let large = record(vec![StepResult { name: "a".into(), value: "x".repeat(5000) }]);
-        let text = TerminationMessage::encode(&large, 4096);
+        let text = TerminationMessage::encode(&large, None, 4096);
         assert!(text.len() < 4096);
         assert!(TerminationMessage::decode(&text).unwrap().results_omitted);
+    }
+
+    #[test]
+    fn steps_of_one_container_have_a_line_each() {
+        let lines = ["a", "b"].map(|step| TerminationMessage::encode(&record(Vec::new()), Some(step), 4096));
+        let steps: Vec<_> =
+            TerminationMessage::decode_all(&lines.join("\n")).map(|message| message.step).collect();
+        assert_eq!(steps, [Some("a".to_owned()), Some("b".to_owned())]);
     }
 
     #[test]

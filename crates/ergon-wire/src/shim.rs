@@ -16,7 +16,7 @@ pub enum FromShim {
     Started {
         at: Millis,
     },
-    /// The last message: the shim exits after it.
+    /// The shim exits after it, unless other steps follow in its container: then it waits for the next word.
     Ended {
         record: ExitRecord,
     },
@@ -26,10 +26,12 @@ pub enum FromShim {
 #[serde(rename_all = "camelCase", tag = "message")]
 pub enum ToShim {
     Run(Box<RunCommand>),
-    /// Never run: record this end and exit.
+    /// Never run: record this end.
     Skip {
         step: Box<StepPlan>,
         exit: Exit,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        company: Option<Box<Company>>,
     },
     /// End the command: SIGTERM to its process group, SIGKILL after the grace period.
     Stop {
@@ -49,6 +51,38 @@ pub struct RunCommand {
     /// What the step's references stand for. One without a value stays as it is.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub values: BTreeMap<String, ResultValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub company: Option<Box<Company>>,
+}
+
+/// What a step must know that is not alone in its container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Company {
+    /// Other steps follow.
+    pub more: bool,
+    /// The task before was another one: the task's folders are emptied first, so that it finds them as if they were new.
+    pub fresh: bool,
+    /// What the container's log says where the step begins: see [`Company::log_line`].
+    pub title: String,
+}
+
+impl Company {
+    /// The annotation on a task run with the container that all its steps run in, where others have it before or after.
+    pub const ANNOTATION: &str = "ergon.dev/shared-container";
+
+    /// What a line begins with that says whose the lines after it are, up to the next such line.
+    pub const LOG_MARK: &str = "\u{1e}ergon ";
+
+    /// The title of a step of a pipeline task: both names, which have no spaces.
+    pub fn title(task: &str, step: &str) -> String {
+        format!("{task} {step}")
+    }
+
+    /// The line in the container's log where the step begins.
+    pub fn log_line(&self) -> String {
+        format!("{}{}", Self::LOG_MARK, self.title)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -35,10 +35,20 @@ impl Pod {
 
     /// The same with sidecars `0`, `1`, … beside the steps.
     fn beside(scripts: &[(&str, OnError)], sidecars: Vec<StepPlan>) -> Self {
+        Self::with(scripts, sidecars, false)
+    }
+
+    /// All steps run in the container of the first one.
+    fn together(scripts: &[(&str, OnError)]) -> Self {
+        Self::with(scripts, Vec::new(), true)
+    }
+
+    fn with(scripts: &[(&str, OnError)], sidecars: Vec<StepPlan>, together: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
         let steps = scripts.iter().enumerate().map(|(step, (script, on_error))| StepPlan {
             container: format!("step-{step}"),
+            runs_in: (together && step > 0).then(|| "step-0".to_owned()),
             argv: Vec::new(),
             script: Some(Script { text: format!("#!/bin/sh\nset -e\ncd {}\n{script}", at("")), path: None }),
             on_error: *on_error,
@@ -167,6 +177,44 @@ async fn two_steps_run_in_order_whatever_the_order_of_their_containers() {
     let message = TerminationMessage::decode(&std::fs::read_to_string(message).unwrap()).unwrap();
     assert_eq!(message.record, records[0]);
     drop(kept);
+}
+
+#[tokio::test]
+async fn steps_of_one_container_run_one_after_another() {
+    let mut pod = Pod::together(&[
+        ("sleep 1000 & printf 1 > results/digest", STOP),
+        ("test -z \"$(ls steps/step-1/results)\"", STOP),
+    ]);
+    pod.shim(0);
+    let message = pod.path("message-0");
+    let kept = std::mem::replace(&mut pod.directory, tempfile::tempdir().unwrap());
+    let (records, codes) = pod.finish().await;
+    let success = Exit::Exited { code: 0 };
+    assert_eq!(exits(&records), [&success, &success]);
+    assert_eq!(records[0].results, [StepResult { name: "digest".into(), value: "1".into() }]);
+    assert_eq!(codes, [Some(0)]);
+    let left: Vec<_> = TerminationMessage::decode_all(&std::fs::read_to_string(message).unwrap())
+        .map(|message| (message.step.unwrap(), message.record))
+        .collect();
+    assert_eq!(left, [("step-0".to_owned(), records[0].clone()), ("step-1".to_owned(), records[1].clone())]);
+    drop(kept);
+}
+
+#[tokio::test]
+async fn a_failure_or_a_killed_shim_ends_all_steps_of_its_container() {
+    let mut pod = Pod::together(&[("exit 3", STOP), ("touch ran", STOP)]);
+    pod.shim(0);
+    let (records, codes) = pod.finish().await;
+    assert_eq!(exits(&records), [&Exit::Exited { code: 3 }, &Exit::Skipped]);
+    assert_eq!(codes, [Some(3)]);
+
+    let mut pod = Pod::together(&[("sleep 1000", STOP), ("touch ran", STOP), ("touch ran", STOP)]);
+    pod.shim(0);
+    pod.until_it_runs(0).await;
+    pod.shims[0].kill().unwrap();
+    let (records, _) = pod.finish().await;
+    assert!(matches!(records[0].exit, Exit::Interrupted { .. }), "{records:?}");
+    assert_eq!(exits(&records)[1..], [&Exit::Skipped, &Exit::Skipped]);
 }
 
 #[tokio::test]

@@ -8,8 +8,11 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::Reader;
+use ergon_wire::Company;
+
 use super::container::{self, Target};
 use super::pod::{PodLook, PodView};
+use super::sections::Sections;
 
 /// One try of a TaskRun that has a pod.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +27,8 @@ pub struct Attempt {
     pub pod: String,
     /// The steps, in order.
     pub steps: Vec<Step>,
+    /// The container that they run in, where other tasks have it too.
+    pub company: Option<String>,
     /// Nothing more will start.
     pub over: bool,
 }
@@ -60,6 +65,14 @@ impl State {
 }
 
 impl Attempt {
+    /// Whose lines are whose in a container's log.
+    pub fn sections(&self, container: &str) -> Sections {
+        match &self.company {
+            Some(company) if company == container => Sections::of(&self.task),
+            _ => Sections::default(),
+        }
+    }
+
     /// The state of a container, which is that of all steps in it.
     pub fn state_of(&self, container: &str) -> State {
         let states = self.steps.iter().filter(|step| step.container == container).map(|step| step.state);
@@ -95,12 +108,14 @@ fn attempt(run: &TaskRun, number: usize, status: &TaskRunStatus, past: bool) -> 
         container: step.container.clone(),
         state: state(step),
     });
+    let annotations = run.metadata.annotations.as_ref();
     Some(Attempt {
         task: run.task_label(),
         task_run: run.name().to_owned(),
         number,
         pod: status.pod_name.clone().filter(|pod| !pod.is_empty())?,
         steps: steps.collect(),
+        company: annotations.and_then(|all| all.get(Company::ANNOTATION)).cloned(),
         over,
     })
 }
@@ -142,7 +157,11 @@ pub async fn follow(
             Some(step) if open.is_empty() || live.as_ref().is_some_and(ended) => {
                 // Steps that share a container share its log, and are read under the first one's name.
                 begun.push(step.container.clone());
-                if wanted(reader, &step.name) {
+                if now
+                    .steps
+                    .iter()
+                    .any(|other| other.container == step.container && wanted(reader, &other.name))
+                {
                     live = (!ended(&step.container)).then(|| step.container.clone());
                     let target = Target { step: step.name.clone(), container: step.container.clone() };
                     open.push(container::follow(reader, target, source.clone(), pod.clone(), &noted));
@@ -179,7 +198,7 @@ pub async fn read(reader: &Reader, attempt: &Attempt) -> bool {
     true
 }
 
-fn wanted(reader: &Reader, step: &str) -> bool {
+pub(super) fn wanted(reader: &Reader, step: &str) -> bool {
     reader.options.steps.is_empty() || reader.options.steps.iter().any(|name| name == step)
 }
 
@@ -246,6 +265,7 @@ mod tests {
                 number: 1,
                 pod: String::new(),
                 steps: steps.collect(),
+                company: None,
                 over: false,
             };
             assert_eq!(attempt.state_of("c"), *expected, "{states:?}");

@@ -8,9 +8,10 @@ use kube::api::LogParams;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::attempt::{Attempt, State};
+use super::attempt::{Attempt, State, wanted};
 use super::lines::{Lines, Position, split_time};
 use super::pod::{Container, PodLook, PodView};
+use super::sections::{Sections, Verdict};
 use super::{LogEvent, LogLine, Reader, refusal};
 use crate::error::{Error, Result};
 use crate::watch::Pause;
@@ -91,6 +92,7 @@ pub async fn follow(
 ) -> bool {
     let task = attempt.borrow().task.clone();
     let mut position = Position::default();
+    let mut sections = attempt.borrow().sections(&target.container);
     let mut pauses = Pause::default();
     let mut failures = 0;
     // The log ended properly when it was last read.
@@ -132,9 +134,10 @@ pub async fn follow(
         };
         let source = attempt.borrow().clone();
         let before = position.since();
-        let outcome = copy(reader, &source, &target, &mut position, true).await;
+        let outcome = copy(reader, &source, &target, &mut position, &mut sections, true).await;
         match outcome {
             Ok(Copied { listening: false, .. }) => return false,
+            Ok(Copied { over: true, .. }) => return true,
             // Only what was opened after the end has surely all of it.
             Ok(_) if ended => return true,
             // The kubelet holds the log of a running container open. One that closes again at once, with nothing new, is
@@ -210,7 +213,8 @@ pub async fn read(reader: &Reader, attempt: &Attempt, target: &Target, pod: &mut
         Some(_) | None => {}
     }
     let mut position = Position::default();
-    match copy(reader, attempt, target, &mut position, false).await {
+    let mut sections = attempt.sections(&target.container);
+    match copy(reader, attempt, target, &mut position, &mut sections, false).await {
         Ok(copied) => copied.listening,
         // A step that has not started has no log: nothing to tell.
         Err(_) if !state.ran() => true,
@@ -246,6 +250,8 @@ struct Copied {
     lines: usize,
     /// Somebody still reads.
     listening: bool,
+    /// What follows in the log is another task's.
+    over: bool,
 }
 
 /// Opens the log and hands on its new lines to its end.
@@ -254,6 +260,7 @@ async fn copy(
     attempt: &Attempt,
     target: &Target,
     position: &mut Position,
+    sections: &mut Sections,
     follow: bool,
 ) -> Result<Copied> {
     let what = format!("the log of `{}` in pod `{}`", target.container, attempt.pod);
@@ -265,7 +272,7 @@ async fn copy(
         follow,
         timestamps: true,
         since_time: since,
-        tail_lines: if since.is_none() { reader.options.tail } else { None },
+        tail_lines: if since.is_none() && !sections.are_there() { reader.options.tail } else { None },
         ..LogParams::default()
     };
     let stream = reader
@@ -276,16 +283,27 @@ async fn copy(
         .map_err(|error| Error::of(error, &what))?;
     position.reopened();
     let mut lines = Lines::new(Box::pin(stream));
-    let mut copied = Copied { lines: 0, listening: true };
+    let mut copied = Copied { lines: 0, listening: true, over: false };
     while let Some(line) = lines.next().await.map_err(|error| broken(&error, &what))? {
         let (time, text) = split_time(&line);
         if !position.advance(time) {
             continue;
         }
         copied.lines += 1;
+        let step = match sections.take(text) {
+            Verdict::Line(step) => step.unwrap_or_else(|| target.step.clone()),
+            Verdict::Other => continue,
+            Verdict::Over => {
+                copied.over = true;
+                break;
+            }
+        };
+        if !wanted(reader, &step) {
+            continue;
+        }
         let line = LogLine {
             task: attempt.task.clone(),
-            step: target.step.clone(),
+            step,
             task_run: attempt.task_run.clone(),
             attempt: attempt.number,
             time,
@@ -315,6 +333,7 @@ mod tests {
             number: 1,
             pod: "p".to_owned(),
             steps: vec![Step { name: "a".to_owned(), container: "step-a".to_owned(), state }],
+            company: None,
             over,
         }
     }

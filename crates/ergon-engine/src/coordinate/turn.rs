@@ -28,7 +28,7 @@ pub(super) fn take(
         script.text = values.put_artifacts(&script.text);
     }
     let values = values.named(&step.references);
-    Ok(RunCommand { step, results: task.results.clone(), values })
+    Ok(RunCommand { step, results: task.results.clone(), values, company: None })
 }
 
 fn holds(condition: &Condition, values: &Values<'_>) -> Result<bool, String> {

@@ -66,7 +66,7 @@ pub(crate) fn grow(
 }
 
 /// The members as chains in which each task waits for the one before: no two of a chain ever run at once.
-pub(super) fn chains<'a>(graph: &Graph, members: &'a [String]) -> Vec<Vec<&'a str>> {
+pub(super) fn chains<'a>(graph: &Graph, members: impl IntoIterator<Item = &'a str>) -> Vec<Vec<&'a str>> {
     let mut chains: Vec<Vec<&str>> = Vec::new();
     for member in members {
         let follows = |chain: &&mut Vec<&str>| chain.last().is_some_and(|last| graph.reaches(last, member));
@@ -81,7 +81,7 @@ pub(super) fn chains<'a>(graph: &Graph, members: &'a [String]) -> Vec<Vec<&'a st
 /// Whether one more task keeps the pod as narrow as `auto` wants it.
 pub(crate) fn is_narrow(graph: &Graph, members: &[String], task: &str) -> bool {
     let with: Vec<String> = members.iter().cloned().chain([task.to_owned()]).collect();
-    chains(graph, &with).len() <= WIDEST
+    chains(graph, with.iter().map(String::as_str)).len() <= WIDEST
 }
 
 #[cfg(test)]
@@ -108,7 +108,7 @@ mod tests {
         let (members, refused) = grow(&graph, "t0", |_, _| Ok(()));
         assert_eq!(members, ["t0", "t1", "t2", "t3"]);
         assert_eq!(refused, [("t5".to_owned(), Why::WaitsForOthers("t4".to_owned()))]);
-        assert_eq!(chains(&graph, &members), [vec!["t0", "t1", "t3"], vec!["t2"]]);
+        assert_eq!(chains(&graph, members.iter().map(String::as_str)), [vec!["t0", "t1", "t3"], vec!["t2"]]);
         let (members, _) = grow(&graph, "t1", |_, _| Ok(()));
         assert_eq!(members, ["t1"], "the other branch may end later");
     }
@@ -140,7 +140,7 @@ mod tests {
                     && members.iter().any(|member| graph.reaches(task, member));
                 prop_assert!(!between, "{task} is between members");
             }
-            let chained: usize = chains(&graph, &members).iter().map(Vec::len).sum();
+            let chained: usize = chains(&graph, members.iter().map(String::as_str)).iter().map(Vec::len).sum();
             prop_assert_eq!(chained, members.len());
         }
     }

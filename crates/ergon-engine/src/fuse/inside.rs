@@ -213,6 +213,8 @@ impl Inside {
             StepPlan {
                 env: env.collect(),
                 container: fixed.container.clone(),
+                runs_in: fixed.runs_in.clone(),
+                empty_first: fixed.empty_first.clone(),
                 credentials: fixed.credentials.clone(),
                 message_limit: fixed.message_limit,
                 ..step

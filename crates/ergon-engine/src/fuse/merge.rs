@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Serialize;
 
+use super::container;
 use super::groups::chains;
 use super::{Part, SHARED_LABEL, Why, shown};
 use crate::graph::Graph;
@@ -37,6 +38,8 @@ pub(crate) struct Member {
     pub claims: Vec<(String, String)>,
     /// What the user wrote of the pod's security context.
     pub wanted_security: Option<PodSecurityContext>,
+    /// Its steps may run in one container, with neighbours that have it before and after.
+    pub one_container: bool,
 }
 
 impl Member {
@@ -106,8 +109,12 @@ pub(crate) fn merge(
     if steps > MOST_STEPS {
         return Err(Why::TooLarge("steps"));
     }
+    let chains = in_turn(graph, members);
+    let leads = container::leads(&chains, members);
+    let mut members = members.to_vec();
+    container::join(&mut members, &leads);
     let mut deadline: i64 = 0;
-    for member in members {
+    for member in &members {
         let spec = member.pod.spec.clone().unwrap_or_default();
         deadline = deadline.saturating_add(spec.active_deadline_seconds.unwrap_or(i64::from(i32::MAX)));
         let renamed = take_volumes(&mut volumes, spec.volumes.unwrap_or_default(), &member.task);
@@ -129,7 +136,6 @@ pub(crate) fn merge(
             if let Some(late) = member.late_env.get(&container.name) {
                 let env = container.env.get_or_insert_default();
                 env.retain(|variable| !late.contains(&variable.name));
-                part.late_env.insert(name.clone(), late.clone());
             }
             for mount in container.volume_mounts.iter_mut().flatten() {
                 own_place(mount, &member.task, &container.name, &name);
@@ -142,9 +148,11 @@ pub(crate) fn merge(
             containers.push(container);
         }
         for task in &member.plan.tasks {
+            for (container, late) in &member.late_env {
+                part.late_env.insert(shown(&member.task, container), late.clone());
+            }
             let own = |step: &StepPlan| StepPlan {
                 container: shown(&member.task, &step.container),
-                message_limit: ergon_wire::message_limit(steps + 1),
                 ..step.clone()
             };
             tasks.push(TaskPlan {
@@ -155,19 +163,8 @@ pub(crate) fn merge(
         }
     }
     if !limited {
-        let is_final = |member: &&Member| !graph.order().contains(&member.task);
-        let names: Vec<String> =
-            members.iter().filter(|member| !is_final(member)).map(|member| member.task.clone()).collect();
-        let mut chains = chains(graph, &names);
-        // Final tasks run side by side, and after all others.
-        for (at, last) in members.iter().filter(is_final).enumerate() {
-            match chains.get_mut(at) {
-                Some(chain) => chain.push(&last.task),
-                None => chains.push(vec![&last.task]),
-            }
-        }
-        for chain in chains {
-            request_the_peak(&mut containers, &chain, &asked);
+        for chain in &chains {
+            request_the_peak(&mut containers, chain, &asked);
         }
     }
     for volume in &mut volumes {
@@ -177,6 +174,7 @@ pub(crate) fn merge(
             volume.empty_dir = Some(EmptyDirVolumeSource::default());
         }
     }
+    limit_messages(&mut tasks, containers.len());
     let plan = PodPlan {
         version: PLAN_VERSION,
         tasks,
@@ -211,6 +209,32 @@ pub(crate) fn merge(
     }
     pod::put_near(&mut merged, &near);
     Ok(merged)
+}
+
+/// Chains of tasks that never run at once, final tasks too: those run side by side, and after all others.
+fn in_turn<'a>(graph: &Graph, members: &'a [Member]) -> Vec<Vec<&'a str>> {
+    let (others, last): (Vec<&Member>, Vec<&Member>) =
+        members.iter().partition(|member| graph.order().contains(&member.task));
+    let mut chains = chains(graph, others.into_iter().map(|member| member.task.as_str()));
+    for (at, last) in last.into_iter().enumerate() {
+        match chains.get_mut(at) {
+            Some(chain) => chain.push(&last.task),
+            None => chains.push(vec![&last.task]),
+        }
+    }
+    chains
+}
+
+/// Says how long each step's termination message may be: those of one container share its own.
+fn limit_messages(tasks: &mut [TaskPlan], containers: usize) {
+    let mut together: BTreeMap<String, usize> = BTreeMap::new();
+    for step in tasks.iter().flat_map(|task| &task.steps) {
+        *together.entry(step.place().to_owned()).or_default() += 1;
+    }
+    for step in tasks.iter_mut().flat_map(|task| &mut task.steps) {
+        let steps = together.get(step.place()).copied().unwrap_or(1).max(1);
+        step.message_limit = ergon_wire::message_limit(containers) / steps;
+    }
 }
 
 /// Takes in one member's volumes. What is the same for all is there once; the rest gets names of its own, which are

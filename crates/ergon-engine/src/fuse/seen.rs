@@ -1,8 +1,8 @@
 //! What is seen of a shared pod, and what of that is one task's.
 
 use ergon_api::{PipelineRun, StepState, TaskRun, TaskSpec};
-use ergon_wire::{PodReport, StepReport};
-use k8s_openapi::api::core::v1::Pod;
+use ergon_wire::{Company, PodReport, StepReport, TerminationMessage};
+use k8s_openapi::api::core::v1::{Container, Pod};
 use kube_core::ResourceExt as _;
 
 use crate::pod::{AGENT, Platform};
@@ -17,6 +17,8 @@ pub(crate) const POD_ANNOTATION: &str = "ergon.dev/shared-pod";
 /// The annotation on the first task run of a shared pod: the pipeline tasks that are in it.
 pub(crate) const SHARES_ANNOTATION: &str = "ergon.dev/shared-with";
 
+/// The annotation on the first task run of a shared pod: `TASK=CONTAINER` for those that have such a one.
+pub(crate) const CONTAINERS_ANNOTATION: &str = "ergon.dev/shared-containers";
 /// The annotation on that one where folders of the pod took the place of claims.
 pub(crate) const EMPTIED_ANNOTATION: &str = "ergon.dev/shared-folders";
 
@@ -70,6 +72,11 @@ pub fn pod_of(run: &TaskRun) -> Option<&str> {
     run.metadata.annotations.as_ref()?.get(POD_ANNOTATION).map(String::as_str)
 }
 
+/// The container that all steps of a task run share, with other tasks or not.
+fn container_of(run: &TaskRun) -> Option<&str> {
+    run.metadata.annotations.as_ref()?.get(Company::ANNOTATION).map(String::as_str)
+}
+
 /// The shared pod that was made together with this task run, which is the first in it.
 pub fn made_with(run: &TaskRun) -> Option<&str> {
     let annotations = run.metadata.annotations.as_ref()?;
@@ -115,6 +122,10 @@ pub(crate) fn own_part(
     };
     let pod = pod.map(|pod| {
         let mut pod = pod.clone();
+        if let Some(container) = container_of(run) {
+            give_each_its_own(&mut pod, container, &names);
+            return pod;
+        }
         if let Some(spec) = &mut pod.spec {
             spec.containers.retain_mut(|container| sees(&mut container.name));
         }
@@ -134,6 +145,32 @@ pub(crate) fn own_part(
     (pod, report)
 }
 
+/// Gives each step a container of its own, as far as can be seen of the one that they all run in. The steps are given by
+/// the names that they have in the pod, and their own.
+fn give_each_its_own(pod: &mut Pod, container: &str, steps: &[(String, String)]) {
+    if let Some(spec) = &mut pod.spec {
+        let real = spec.containers.iter().find(|known| known.name == container).cloned();
+        spec.containers.retain(|known| known.name == AGENT);
+        let own = |own: &String| real.clone().map(|real| Container { name: own.clone(), ..real });
+        spec.containers.extend(steps.iter().filter_map(|(_, name)| own(name)));
+    }
+    if let Some(statuses) = pod.status.as_mut().and_then(|status| status.container_statuses.as_mut()) {
+        let real = statuses.iter().find(|known| known.name == container).cloned();
+        statuses.retain(|known| known.name == AGENT);
+        for (shown, own) in steps {
+            let Some(mut status) = real.clone() else { continue };
+            status.name.clone_from(own);
+            if let Some(ended) = status.state.as_mut().and_then(|state| state.terminated.as_mut()) {
+                let text = ended.message.take().unwrap_or_default();
+                let left =
+                    TerminationMessage::decode_all(&text).find(|left| left.step.as_ref() == Some(shown));
+                ended.message = left.and_then(|left| serde_json::to_string(&left).ok());
+            }
+            statuses.push(status);
+        }
+    }
+}
+
 /// The states of steps with the names that their containers really have.
 pub(crate) fn with_shown_names(group: ergon_api::Group, run: &TaskRun, steps: &mut [StepState]) {
     if pod_of(run).is_none() {
@@ -141,7 +178,10 @@ pub(crate) fn with_shown_names(group: ergon_api::Group, run: &TaskRun, steps: &m
     }
     let task = task_of(group, run);
     for step in steps {
-        step.container = shown(&task, &step.container);
+        step.container = match container_of(run) {
+            Some(container) => container.to_owned(),
+            None => shown(&task, &step.container),
+        };
     }
 }
 

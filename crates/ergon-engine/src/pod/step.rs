@@ -71,6 +71,13 @@ pub(super) fn container(
 pub(super) fn plan(input: &PodInput<'_>, step: &Step, at: usize) -> Result<StepPlan, PodError> {
     let container = step_container(&step.name, at);
     let containers = input.resolved.spec.steps.len() + input.resolved.spec.sidecars.len() + 1;
+    if step.script.as_ref().is_some_and(|script| script.trim_start().starts_with("#!win")) {
+        return Err(PodError::Field {
+            field: format!("spec.steps[{at}].script"),
+            message: "is for Windows (`#!win`): steps run on Linux, so name an interpreter there is"
+                .to_owned(),
+        });
+    }
     let (argv, script) = match &step.script {
         Some(script) => (
             step.args.clone(),

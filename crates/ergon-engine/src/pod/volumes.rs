@@ -14,7 +14,7 @@ use crate::task::paths;
 pub(crate) const BIN: &str = "ergon-bin";
 pub(crate) const RUN: &str = "ergon-run";
 pub(super) const TOKEN: &str = "ergon-token";
-pub(super) const STEPS: &str = "ergon-steps";
+pub(crate) const STEPS: &str = "ergon-steps";
 const RESULTS: &str = "ergon-results";
 const ARTIFACTS: &str = "ergon-artifacts";
 const HOME: &str = "ergon-home";
@@ -150,6 +150,11 @@ fn token() -> Volume {
         }),
         ..Default::default()
     }
+}
+
+/// Whether a volume is what the steps of one task have together, with nothing in it before the first of them.
+pub(crate) fn is_of_the_task(volume: &str) -> bool {
+    [RESULTS, ARTIFACTS, HOME, WORKSPACE].contains(&volume)
 }
 
 /// Whether a volume is one that every pod of ours has.

@@ -292,7 +292,7 @@ impl<'a> Pass<'a> {
         let known: BTreeSet<&str> = state.runs.iter().map(|run| run.name()).collect();
         for mut child in making.runs(state.task)? {
             if let (Some(pod), Made::Task(run)) = (pod, &mut child) {
-                share::mark(run, pod.pod.name, &[], pod.has_folders);
+                share::mark(run, pod.pod.name, pod.has_folders, pod.container(&state.task.name));
             }
             if !known.contains(child.child().name()) {
                 self.started.entry(place).or_default().push(child.clone());
@@ -314,9 +314,10 @@ impl<'a> Pass<'a> {
             now: self.now,
         };
         match share::shared(&context, place, &mut Vec::new()) {
-            Ok(share::Shared { pod, tasks, mut first, claims, folders }) => {
-                let name = pod.metadata.name.as_deref().unwrap_or_default();
-                share::mark(&mut first, name, &tasks, !folders.is_empty());
+            Ok(shared) => {
+                let mut first = shared.first.clone();
+                share::mark_first(&mut first, &shared);
+                let share::Shared { pod, claims, .. } = shared;
                 self.actions.extend(claims.into_iter().map(|claim| Action::CreateClaim(Box::new(claim))));
                 self.actions.push(Action::CreatePod(Box::new(pod)));
                 let made = Made::Task(Box::new(first));

@@ -6,12 +6,14 @@ mod member;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{Fuse, TaskRun};
-use ergon_wire::{StepReport, TerminationMessage};
+use ergon_wire::{Company, StepReport, TerminationMessage};
 
 use super::Observed;
 use super::prepare::Prepared;
 use crate::action::Action;
-use crate::fuse::{self, EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, SharedPod, pod_of};
+use crate::fuse::{
+    self, CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, SharedPod, pod_of,
+};
 use crate::task::PodSeen;
 
 pub(super) use compile::{Context, Shared, Stop, ended, shared, uses};
@@ -23,6 +25,8 @@ pub(super) struct Place<'a> {
     pub pod: SharedPod<'a>,
     /// All tasks in it.
     tasks: &'a str,
+    /// `TASK=CONTAINER` for those whose steps run in one container.
+    containers: &'a str,
     /// A claim's place was taken by a folder of that pod: what is in it is nowhere else.
     pub has_folders: bool,
 }
@@ -41,11 +45,20 @@ impl<'a> Place<'a> {
         }
         let PodSeen::Here(pod) = self.pod.pod else { return false };
         let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-        containers.filter(|container| self.task_of(&container.name) == Some(task)).any(|container| {
+        containers.into_iter().any(|container| {
             let message =
                 container.state.as_ref().and_then(|state| state.terminated.as_ref()?.message.as_deref());
-            message.and_then(TerminationMessage::decode).is_some_and(|left| left.record.was_started())
+            message.into_iter().flat_map(TerminationMessage::decode_all).any(|left| {
+                let step = left.step.as_deref().unwrap_or(&container.name);
+                self.task_of(step) == Some(task) && left.record.was_started()
+            })
         })
+    }
+
+    /// The container that all steps of a task run in, if there is such a one.
+    pub fn container(&self, task: &str) -> Option<&'a str> {
+        let mut pairs = self.containers.split(',').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(known, _)| *known == task).map(|(_, container)| container)
     }
 
     /// The task of a step's container: of those whose names it may begin with, the longest.
@@ -66,7 +79,9 @@ pub(super) fn places<'a>(observed: &Observed<'a>) -> BTreeMap<&'a str, Place<'a>
         let Some(tasks) = annotation(SHARES_ANNOTATION) else { continue };
         let pod = pod_of(run).and_then(|name| sharing.pods.iter().find(|pod| pod.name == name));
         let Some(pod) = pod else { continue };
-        let place = Place { pod: *pod, tasks, has_folders: annotation(EMPTIED_ANNOTATION).is_some() };
+        let containers = annotation(CONTAINERS_ANNOTATION).map(String::as_str).unwrap_or_default();
+        let place =
+            Place { pod: *pod, tasks, containers, has_folders: annotation(EMPTIED_ANNOTATION).is_some() };
         for task in tasks.split(',') {
             // A task that was not reached in a pod that ended may be in another one by now.
             if places.get(task).is_none_or(|known| !known.holds(task)) {
@@ -83,15 +98,29 @@ pub(super) fn is_wanted(observed: &Observed<'_>, prepared: &Prepared) -> bool {
     observed.sharing.is_some() && prepared.spec.all_tasks().any(|task| wish(task) != Fuse::Never)
 }
 
-/// Marks a run as carried out in a shared pod; the first one of a pod names all of the pod's tasks.
-pub(super) fn mark(run: &mut TaskRun, pod: &str, tasks: &[String], has_folders: bool) {
+/// Marks a run as carried out in a shared pod, and in a container that all its steps share, if they do.
+pub(super) fn mark(run: &mut TaskRun, pod: &str, has_folders: bool, container: Option<&str>) {
     let annotations = run.metadata.annotations.get_or_insert_default();
     annotations.insert(POD_ANNOTATION.to_owned(), pod.to_owned());
-    if !tasks.is_empty() {
-        annotations.insert(SHARES_ANNOTATION.to_owned(), tasks.join(","));
-    }
     if has_folders {
         annotations.insert(EMPTIED_ANNOTATION.to_owned(), "true".to_owned());
+    }
+    if let Some(container) = container {
+        annotations.insert(Company::ANNOTATION.to_owned(), container.to_owned());
+    }
+}
+
+/// Marks the first run of a shared pod, which names all of the pod's tasks, and where their steps run in one container.
+pub(super) fn mark_first(run: &mut TaskRun, shared: &Shared) {
+    let pod = shared.pod.metadata.name.as_deref().unwrap_or_default();
+    let own = shared.tasks.first().and_then(|first| shared.containers.get(first));
+    mark(run, pod, !shared.folders.is_empty(), own.map(String::as_str));
+    let annotations = run.metadata.annotations.get_or_insert_default();
+    annotations.insert(SHARES_ANNOTATION.to_owned(), shared.tasks.join(","));
+    let containers: Vec<String> =
+        shared.containers.iter().map(|(task, container)| format!("{task}={container}")).collect();
+    if !containers.is_empty() {
+        annotations.insert(CONTAINERS_ANNOTATION.to_owned(), containers.join(","));
     }
 }
 

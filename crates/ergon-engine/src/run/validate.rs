@@ -10,18 +10,13 @@ use super::prepare::Prepared;
 use crate::action::Need;
 use crate::graph::as_result;
 use crate::task::inputs::list;
-use crate::task::{Invalid, params, unserved};
+use crate::task::{Invalid, params};
 
 /// Checks all tasks against their Tasks, or says which of those must be looked up first.
 ///
 /// # Errors
 /// What the user must mend, with the place.
 pub(super) fn check(observed: &Observed<'_>, prepared: &Prepared) -> Result<Checked, Invalid> {
-    let refused =
-        unserved::pipeline(&prepared.spec).or_else(|| unserved::fuse(observed.run.spec.fuse, "spec.fuse"));
-    if let Some(invalid) = refused {
-        return Err(Invalid::new(reasons::FAILED_VALIDATION, invalid.message));
-    }
     let mut needs = Vec::new();
     let mut waiting = false;
     for task in prepared.spec.all_tasks() {

@@ -322,7 +322,45 @@ fn both(spec: &Value, tasks: &Value) -> World {
     let shared = World::new(spec.clone(), tasks, true, Vec::new()).play();
     assert_eq!(seen(&alone), seen(&shared));
     assert_eq!(shared.run.status.as_ref().map(ergon_api::PipelineRunStatus::is_done), Some(true));
+    let mut one_container = spec.clone();
+    one_container["fuse"] = json!("container");
+    assert_eq!(seen(&alone), seen(&World::new(one_container, tasks, true, Vec::new()).play()));
     shared
+}
+
+#[test]
+fn tasks_that_are_alike_run_in_one_container() {
+    let task = |name: &str, after: &[&str], step: Value| {
+        let mut steps = json!([{"name": "s", "image": "i", "script": "exit 0"}, {"name": "t", "image": "i", "script": "exit 0"}]);
+        steps[0].as_object_mut().unwrap().extend(step.as_object().unwrap().clone());
+        json!({"name": name, "runAfter": after, "taskSpec": {"steps": steps}})
+    };
+    let spec = json!({"fuse": "container", "pipelineSpec": {"tasks": [
+        task("a", &[], json!({"env": [{"name": "V", "value": "1"}]})),
+        task("b", &["a"], json!({"env": [{"name": "W", "value": "2"}]})),
+        task("c", &["b"], json!({"image": "other"})),
+        task("d", &["c"], json!({})),
+        task("e", &["c"], json!({})),
+    ], "finally": [{"name": "f", "taskSpec": {"steps": [{"name": "s", "image": "i", "script": "exit 0"}]}}]}});
+    let world = World::new(spec, &json!({}), true, Vec::new()).play();
+    let pod = shared_pods(&world)[0];
+    let names: Vec<&str> =
+        pod.spec.iter().flat_map(|spec| &spec.containers).map(|container| container.name.as_str()).collect();
+    // Those that run side by side have one each; the final task follows into the first one's.
+    assert_eq!(names, ["ergon-agent", "step-a-s", "step-c-s", "step-c-t", "step-d-s", "step-e-s"]);
+    let container = |task: &str| {
+        let status = world.task_runs[&format!("run-{task}")].status.clone().unwrap();
+        status.steps.into_iter().map(|step| step.container).collect::<Vec<_>>()
+    };
+    assert_eq!(container("b"), ["step-a-s", "step-a-s"]);
+    assert_eq!(container("c"), ["step-c-s", "step-c-t"]);
+    assert_eq!(container("f"), ["step-d-s"]);
+    let plan = plan_of(pod).unwrap();
+    let later = &plan.tasks[1].steps[0];
+    assert_eq!((later.container.as_str(), later.place()), ("step-b-s", "step-a-s"));
+    assert!(later.empty_first.iter().any(|folder| folder.ends_with("/results")), "{:?}", later.empty_first);
+    let container = &pod.spec.as_ref().unwrap().containers[1];
+    assert!(container.env.iter().flatten().all(|variable| variable.name != "V"), "set when the step starts");
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn fill_in_messages(pod: &mut Value) {
         let terminated = &mut container["state"]["terminated"];
         if let Some(record) = terminated.as_object_mut().and_then(|state| state.remove("record")) {
             let record: ExitRecord = serde_json::from_value(record).unwrap();
-            terminated["message"] = json!(TerminationMessage::encode(&record, 4096));
+            terminated["message"] = json!(TerminationMessage::encode(&record, None, 4096));
         }
     }
 }

@@ -147,7 +147,12 @@ impl Talk {
     /// Tells the shim to run a step, and what its references stand for.
     pub(crate) fn run(&mut self, step: StepPlan, values: &BTreeMap<String, ResultValue>) {
         let results = vec!["digest".to_owned(), "url".to_owned()];
-        self.tell(&ToShim::Run(Box::new(RunCommand { step, results, values: values.clone() })));
+        self.tell(&ToShim::Run(Box::new(RunCommand {
+            step,
+            results,
+            values: values.clone(),
+            company: None,
+        })));
     }
 
     /// The next line that the command prints: the way to know how far it is.

@@ -61,7 +61,7 @@ fn a_step_whose_condition_does_not_hold_ends_well_without_a_run() {
     let listener = place.listen();
     let mut talk = Talk::greet(&listener, place.shim().spawn().unwrap(), &place);
     let step = Box::new(place.script("touch $PLACE/ran"));
-    talk.tell(&ToShim::Skip { step, exit: Exit::WhenFalse });
+    talk.tell(&ToShim::Skip { step, exit: Exit::WhenFalse, company: None });
     let ended = talk.finish();
     assert_eq!((ended.exit(), ended.code), (&Exit::WhenFalse, Some(0)));
     assert_eq!(std::fs::read_to_string(place.path("steps/step-test/exitCode")).unwrap(), "0");

@@ -31,7 +31,7 @@ fn an_agent_that_comes_later_is_found() {
     let child = place.shim().spawn().unwrap();
     until_it_watches(&child);
     let mut talk = Talk::greet(&place.listen(), child, &place);
-    talk.tell(&ToShim::Skip { step: Box::default(), exit: Exit::Skipped });
+    talk.tell(&ToShim::Skip { step: Box::default(), exit: Exit::Skipped, company: None });
     assert_eq!(talk.finish().exit(), &Exit::Skipped);
 }
 
@@ -42,7 +42,7 @@ fn a_dead_agents_socket_is_waited_out() {
     let child = place.shim().spawn().unwrap();
     until_it_watches(&child);
     let mut talk = Talk::greet(&place.listen(), child, &place);
-    talk.tell(&ToShim::Skip { step: Box::default(), exit: Exit::Skipped });
+    talk.tell(&ToShim::Skip { step: Box::default(), exit: Exit::Skipped, company: None });
     assert_eq!(talk.finish().exit(), &Exit::Skipped);
 }
 
@@ -51,7 +51,7 @@ fn a_skipped_step_records_it() {
     let place = Place::new();
     let listener = place.listen();
     let mut talk = Talk::greet(&listener, place.shim().spawn().unwrap(), &place);
-    talk.tell(&ToShim::Skip { step: Box::default(), exit: Exit::Skipped });
+    talk.tell(&ToShim::Skip { step: Box::default(), exit: Exit::Skipped, company: None });
     let ended = talk.finish();
     assert_eq!(ended.exit(), &Exit::Skipped);
     assert_eq!(ended.record.unwrap().exit, Exit::Skipped);

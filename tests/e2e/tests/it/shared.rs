@@ -2,7 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use e2e::{Ran, in_space};
-use ergon_api::{PipelineRun, TaskRun};
+use ergon_api::{Group, PipelineRun, TaskRun};
+use ergon_client::{Ergon, LogEvent, LogOptions, RunKind, RunRef};
+use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
@@ -62,6 +64,44 @@ async fn results_travel_in_one_pod() -> Result<()> {
             .collect();
         assert_eq!(pods, vec![Some("chain-first-pod".to_owned()); 3]);
         assert_eq!(space.log("chain-first-pod", "step-third-work").await?, "<one> two three");
+        space.quiet().await
+    })
+    .await
+}
+
+/// The same in one container: nothing of a task is there for the next one, and each has its own lines in the log.
+#[tokio::test]
+async fn tasks_share_a_container() -> Result<()> {
+    in_space("shared-container", async |space| {
+        let text = CHAIN
+            .replace("$(workspaces.none.path)", "/none")
+            .replace("spec:\n  pipelineSpec", "spec:\n  fuse: container\n  pipelineSpec");
+        let run: PipelineRun = space.run(&text).await?;
+        assert_eq!(run.reason(), "Completed", "{}", run.message());
+        let status = run.status.as_ref().context("no status")?;
+        assert_eq!(status.results[0].value, "<one> two three".into());
+        let pod = space.api::<Pod>().get("chain-first-pod").await?;
+        let containers: Vec<_> =
+            pod.spec.iter().flat_map(|spec| &spec.containers).map(|one| &one.name).collect();
+        // A task beside the second one has a container of its own.
+        assert_eq!(containers, ["ergon-agent", "step-first-work", "step-skipped-work"]);
+        let ergon = Ergon::from_client(space.client(), space.name());
+        let chain = RunRef {
+            group: Group::Ergon,
+            kind: RunKind::PipelineRun,
+            namespace: space.name().to_owned(),
+            name: "chain".to_owned(),
+        };
+        let mut logs = ergon.logs(&chain, LogOptions::default());
+        let mut lines = Vec::new();
+        while let Some(event) = logs.try_next().await? {
+            if let LogEvent::Line(line) = event {
+                lines.push((line.task, line.step, line.text));
+            }
+        }
+        assert_eq!(lines, [("third".to_owned(), "work".to_owned(), "<one> two three".to_owned())]);
+        let log = space.log("chain-first-pod", "step-first-work").await?;
+        assert!(log.contains("ergon second look\n") && log.ends_with("<one> two three"), "{log}");
         space.quiet().await
     })
     .await

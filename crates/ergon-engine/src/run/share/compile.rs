@@ -38,6 +38,8 @@ pub(in crate::run) struct Shared {
     pub claims: Vec<PersistentVolumeClaim>,
     /// The claims whose place folders of the pod took.
     pub folders: Vec<String>,
+    /// By task: the container that all its steps run in, where it has one alone or others have it too.
+    pub containers: BTreeMap<String, String>,
 }
 
 /// Why there is no shared pod yet, or none at all.
@@ -91,7 +93,11 @@ fn attempt(
     if wish(first) == Fuse::Never {
         return Err(Why::NotWanted.into());
     }
-    let (root, run) = member::build(context, first, false)?;
+    let built = |task: &PipelineTask, finally| {
+        let (member, run) = member::build(context, task, finally)?;
+        Ok::<_, Stop>((Member { one_container: wish(task) == Fuse::Container, ..member }, run))
+    };
+    let (root, run) = built(first, false)?;
     let mut members = vec![root];
     let mut needs = Vec::new();
     let (mut tasks, mut more) = fuse::grow(graph, &first.name, |tasks, name| {
@@ -110,7 +116,7 @@ fn attempt(
                 return Err(Why::NotAfterSuccess(parent.to_owned()));
             }
         }
-        match member::build(context, task, false) {
+        match built(task, false) {
             Ok((member, _)) => {
                 fuse::fit(observed.group, &members[0], &member, strict)?;
                 members.push(member);
@@ -129,7 +135,7 @@ fn attempt(
     for task in last {
         let built = match wish(task) {
             Fuse::Never => Err(Stop::Why(Why::NotWanted)),
-            _ => member::build(context, task, true).and_then(|(member, _)| {
+            _ => built(task, true).and_then(|(member, _)| {
                 fuse::fit(observed.group, &members[0], &member, strict)?;
                 Ok(member)
             }),
@@ -157,7 +163,12 @@ fn attempt(
     let mut pod = fuse::merge(observed.group, graph, &members, part, &emptied, limited)?;
     pod.metadata.owner_references =
         observed.run.controller_owner_ref(&observed.group).map(|owner| vec![owner]);
-    Ok(Shared { pod, tasks, first: run, claims, folders: emptied })
+    let containers = if members.iter().any(|member| member.one_container) {
+        fuse::containers_of(&pod)
+    } else {
+        BTreeMap::new()
+    };
+    Ok(Shared { pod, tasks, first: run, claims, folders: emptied, containers })
 }
 
 /// The run's claims that these tasks need, and the names of those whose place a folder of the pod can take: no other

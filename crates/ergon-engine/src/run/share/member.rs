@@ -57,7 +57,18 @@ pub(super) fn build(
         context.observed.config.defaults.pod_template.as_ref(),
     );
     let wanted_security = template.and_then(|template| template.security_context);
-    Ok((Member { task: task.name.clone(), pod, plan, late_env, wanted_security, claims }, *run))
+    Ok((
+        Member {
+            task: task.name.clone(),
+            pod,
+            plan,
+            late_env,
+            wanted_security,
+            claims,
+            one_container: false,
+        },
+        *run,
+    ))
 }
 
 /// The pod that a task has where it shares none, or one leg of its matrix.

@@ -76,6 +76,11 @@ pub const CASES: &[Case] = &[
     })
     .budget(8.0)
     .long(),
+    latency("ten-in-a-row-container", "ten tasks in a row, in one container", |name| {
+        vec![shapes::chain(name, 10, Fuse::Container)]
+    })
+    .budget(3.5)
+    .long(),
     latency("ten-in-a-row-unfused", "ten tasks in a row, each in a pod of its own", |name| {
         vec![shapes::chain(name, 10, Fuse::Never)]
     })

@@ -10,6 +10,7 @@ const IMAGE: &str = "localhost/busybox:1";
 pub enum Fuse {
     Auto,
     Never,
+    Container,
 }
 
 impl Fuse {
@@ -17,6 +18,7 @@ impl Fuse {
         match self {
             Self::Auto => "auto",
             Self::Never => "never",
+            Self::Container => "container",
         }
     }
 }
