@@ -1,0 +1,12 @@
+//! Templates whose values never become code.
+//!
+//! A [`Template`] is a script with `{{name}}` in it. It is compiled once, for the shell that its shebang names: each
+//! tag becomes a reference to an environment variable, quoted for the place where it stands, and the values travel in
+//! the environment. The shell never parses a value. What cannot be safe is refused when the template is compiled,
+//! with its place and what to write instead.
+
+mod parse;
+mod shell;
+mod template;
+
+pub use template::{Error, Kind, Name, RenderError, Rendered, Template};

@@ -1,0 +1,4 @@
+//! One binary for the crate's tests.
+
+mod refused;
+mod shells;
