@@ -27,6 +27,9 @@ fn refuse<T>(at: usize, found: &str, instead: &str) -> Result<T, Refusal> {
 pub(crate) struct Lexer {
     frames: Vec<Frame>,
     pending: Vec<Here>,
+    /// How many frames there were at `<<`: the here-document begins at the end of that line, and shells differ in what
+    /// that is when something else has begun before it.
+    pending_depth: usize,
     /// An interpreter is named on this line: its here-document is code.
     interpreter: bool,
     /// The piece's last characters that could be half of a token.
@@ -41,6 +44,7 @@ impl Default for Lexer {
         Self {
             frames: vec![Frame::Commands { nested: false, after_word: false, command: Command::default() }],
             pending: Vec::new(),
+            pending_depth: 0,
             interpreter: false,
             tail: Vec::new(),
         }
@@ -79,7 +83,9 @@ impl Lexer {
 
     /// The state after a block of which either branch may have been taken.
     pub fn join(self, other: Self) -> Option<Self> {
-        if self.pending != other.pending || self.frames.len() != other.frames.len() {
+        if (self.pending_depth, &self.pending) != (other.pending_depth, &other.pending)
+            || self.frames.len() != other.frames.len()
+        {
             return None;
         }
         let frames: Option<Vec<Frame>> =
@@ -91,6 +97,7 @@ impl Lexer {
         Some(Self {
             frames: frames?,
             pending: self.pending,
+            pending_depth: self.pending_depth,
             interpreter: self.interpreter || other.interpreter,
             tail,
         })
@@ -100,6 +107,14 @@ impl Lexer {
     fn step(&mut self, rest: &[(usize, char)], last: bool) -> Result<usize, Refusal> {
         let (at, c) = rest[0];
         let peek = |n: usize| rest.get(n).map(|(_, c)| *c);
+        if c == '\n'
+            && !self.pending.is_empty()
+            && self.frames.len() != self.pending_depth
+            && !matches!(self.frames.last(), Some(Frame::Comment))
+        {
+            let instead = "it on its line to the end, or the here-document on another line";
+            return refuse(at, "a quote or substitution that goes on where a here-document begins", instead);
+        }
         let mut top = self.frames.pop().unwrap_or(Frame::Comment);
         let in_double = matches!(top, Frame::Double)
             || (matches!(top, Frame::Brace)
@@ -192,13 +207,6 @@ impl Lexer {
             Frame::Double => {
                 self.frames.push(top);
                 self.word_text(c);
-                if c == '\n' && !self.pending.is_empty() {
-                    return refuse(
-                        at,
-                        "a here-document whose line ends in a quote",
-                        "the quote closed on its line",
-                    );
-                }
                 Ok(1)
             }
             Frame::Here(here) => {
@@ -320,7 +328,7 @@ impl Lexer {
             '#' if open == Tri::Maybe => {
                 refuse(at, "a `#` that may begin a comment or not", "a space, or the text in the block")
             }
-            ' ' | '\t' | '\r' => {
+            ' ' | '\t' => {
                 self.end_word(at)?;
                 Ok(1)
             }
@@ -338,6 +346,7 @@ impl Lexer {
                     )
                 })?;
                 self.pending.push(here);
+                self.pending_depth = self.frames.len();
                 Ok(2 + length)
             }
             '<' | '>' => {
@@ -397,6 +406,7 @@ impl Lexer {
         *self.command() = Command::default();
         if c == '\n' {
             let mut chain = None;
+            self.pending_depth = 0;
             for mut here in std::mem::take(&mut self.pending).into_iter().rev() {
                 here.code = self.interpreter;
                 here.next = chain.map(Box::new);

@@ -53,8 +53,24 @@ pub(crate) struct Word {
 }
 
 /// Words after which a command may still begin.
-const KEYWORDS: [&str; 13] =
-    ["if", "then", "else", "elif", "do", "while", "until", "!", "{", "time", "exec", "command", "env"];
+const KEYWORDS: [&str; 16] = [
+    "if",
+    "then",
+    "else",
+    "elif",
+    "do",
+    "while",
+    "until",
+    "!",
+    "{",
+    "time",
+    "exec",
+    "command",
+    "env",
+    "builtin",
+    "noglob",
+    "nocorrect",
+];
 const EVALUATES: [&str; 8] = ["eval", "trap", "alias", "ssh", "source", ".", "fc", "coproc"];
 const INTERPRETERS: [&str; 14] = [
     "sh", "bash", "dash", "ash", "zsh", "ksh", "su", "python", "python3", "perl", "ruby", "node", "busybox",
@@ -252,7 +268,9 @@ impl Command {
         self.test |= matches!(text.as_str(), "[" | "[[" | "test");
         let arithmetic = self.test && ARITHMETIC.contains(&text.as_str());
         self.arithmetic |= arithmetic;
-        if !(KEYWORDS.contains(&text.as_str()) || is_assignment(&text)) && start != Tri::No {
+        if !(text.starts_with('-') || KEYWORDS.contains(&text.as_str()) || is_assignment(&text))
+            && start != Tri::No
+        {
             self.start = Tri::No;
         }
         let refuse = (arithmetic && self.has_value)
