@@ -45,7 +45,7 @@ pub struct PlanArgs {
     files: Vec<PathBuf>,
 
     /// Which pipeline or run of the files; needed where there are several.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long = "task", visible_alias = "name", value_name = "NAME")]
     name: Option<String>,
 
     /// A parameter. Lists: `a,b` or JSON; maps: `k=v,l=w` or JSON. May be repeated.
