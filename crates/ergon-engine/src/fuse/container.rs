@@ -16,8 +16,7 @@ pub(super) fn leads<'a>(chains: &[Vec<&'a str>], members: &[Member]) -> BTreeMap
     for chain in chains {
         let mut last: Option<(&'a str, Container)> = None;
         for task in chain {
-            let alike =
-                members.iter().find(|member| member.task == **task).and_then(|member| alike(member).ok());
+            let alike = members.iter().find(|member| member.task == **task).and_then(alike);
             last = match (last, alike) {
                 (Some((lead, known)), Some(one)) if known == one => Some((lead, known)),
                 (_, one) => one.map(|one| (*task, one)),
@@ -30,19 +29,16 @@ pub(super) fn leads<'a>(chains: &[Vec<&'a str>], members: &[Member]) -> BTreeMap
     leads
 }
 
-/// What stands in the way of one container for all steps of a task.
-struct Unlike;
-
 /// The container that all steps of a task could have, as far as it is the same for all: without names, the step's own
-/// folders and the variables that the agent sets when the step starts.
-fn alike(member: &Member) -> Result<Container, Unlike> {
+/// folders and the variables that the agent sets when the step starts. None where there is no such one.
+fn alike(member: &Member) -> Option<Container> {
     let parts = member.plan.tasks.iter().flat_map(ergon_wire::TaskPlan::parts);
     let is_special =
         |step: &ergon_wire::StepPlan| step.breakpoints.is_some() || step.hermetic || step.is_sidecar;
     if !member.one_container || parts.into_iter().any(is_special) {
-        return Err(Unlike);
+        return None;
     }
-    let spec = member.pod.spec.as_ref().ok_or(Unlike)?;
+    let spec = member.pod.spec.as_ref()?;
     let volumes = spec.volumes.iter().flatten();
     // Each task has its own of these.
     let own: Vec<&str> = volumes
@@ -53,7 +49,7 @@ fn alike(member: &Member) -> Result<Container, Unlike> {
     let mut steps = spec.containers.iter().filter(|container| container.name != AGENT).map(|container| {
         let mounts = container.volume_mounts.iter().flatten();
         if mounts.clone().any(|mount| own.contains(&mount.name.as_str())) {
-            return Err(Unlike);
+            return None;
         }
         let late = member.late_env.get(&container.name);
         let kept = container.env.iter().flatten();
@@ -61,9 +57,9 @@ fn alike(member: &Member) -> Result<Container, Unlike> {
         let kept: Vec<_> = kept.filter(|variable| !is_plain(variable)).cloned().collect();
         // The kubelet would put others in, which are not there then.
         if kept.iter().any(|variable| variable.value.is_some()) {
-            return Err(Unlike);
+            return None;
         }
-        Ok(Container {
+        Some(Container {
             name: String::new(),
             args: None,
             env: (!kept.is_empty()).then_some(kept),
@@ -71,13 +67,8 @@ fn alike(member: &Member) -> Result<Container, Unlike> {
             ..container.clone()
         })
     });
-    let first = steps.next().ok_or(Unlike)??;
-    for step in steps {
-        if step? != first {
-            return Err(Unlike);
-        }
-    }
-    Ok(first)
+    let first = steps.next()??;
+    steps.all(|step| step.as_ref() == Some(&first)).then_some(first)
 }
 
 /// Whether a variable can be set when the step starts.
@@ -85,23 +76,28 @@ fn is_plain(variable: &k8s_openapi::api::core::v1::EnvVar) -> bool {
     variable.value_from.is_none() && !variable.value.as_ref().is_some_and(|value| value.contains("$("))
 }
 
-/// Whether it is the mount of a step's own folder.
+/// Whether it is the mount of a folder that a step alone has.
 fn is_of_the_step(mount: &VolumeMount) -> bool {
-    mount.name == pod::RUN || mount.name == pod::STEPS && mount.sub_path.is_some()
+    mount.name == pod::RUN || is_record(mount)
 }
 
-/// Prepares the tasks that have one container together: the first one's first container is for all, and the others have
-/// none. Gives the variables that are set when a step starts, by the step's container as its own pod names it.
-pub(super) fn join(members: &mut [Member], leads: &BTreeMap<&str, &str>) {
+/// Whether it is the mount of a step's own folder among those of all steps.
+fn is_record(mount: &VolumeMount) -> bool {
+    mount.name == pod::STEPS && mount.sub_path.is_some()
+}
+
+/// The members, where those that have one container together are prepared for it: the first one's first container is for
+/// all, the others have none, and the variables that can be set when a step starts are.
+pub(super) fn join(members: &[Member], leads: &BTreeMap<&str, &str>) -> Vec<Member> {
     let own_mounts = |member: &Member| -> Vec<VolumeMount> {
         let containers = member.pod.spec.iter().flat_map(|spec| &spec.containers);
         let mounts =
             containers.filter(|one| one.name != AGENT).flat_map(|one| one.volume_mounts.iter().flatten());
-        mounts.filter(|mount| mount.name == pod::STEPS && mount.sub_path.is_some()).cloned().collect()
+        mounts.filter(|mount| is_record(mount)).cloned().collect()
     };
     let mut folders: BTreeMap<&str, Vec<VolumeMount>> = BTreeMap::new();
     let mut containers: BTreeMap<&str, String> = BTreeMap::new();
-    for member in members.iter() {
+    for member in members {
         let Some(lead) = leads.get(member.task.as_str()) else { continue };
         let all = folders.entry(lead).or_default();
         for mount in own_mounts(member) {
@@ -114,7 +110,8 @@ pub(super) fn join(members: &mut [Member], leads: &BTreeMap<&str, &str>) {
             containers.insert(lead, shown(lead, &first.container));
         }
     }
-    for member in members {
+    let mut joined = members.to_vec();
+    for member in &mut joined {
         let Some(lead) = leads.get(member.task.as_str()) else { continue };
         let is_lead = member.task == **lead;
         let Some(place) = containers.get(lead) else { continue };
@@ -135,7 +132,7 @@ pub(super) fn join(members: &mut [Member], leads: &BTreeMap<&str, &str>) {
                 .filter(|mount| pod::is_of_the_task(&mount.name))
                 .map(|mount| mount.mount_path.clone())
                 .collect();
-            mounts.retain(|mount| !(mount.name == pod::STEPS && mount.sub_path.is_some()));
+            mounts.retain(|mount| !is_record(mount));
             mounts.extend(folders.get(lead).into_iter().flatten().cloned());
         }
         let mut seen = false;
@@ -147,6 +144,7 @@ pub(super) fn join(members: &mut [Member], leads: &BTreeMap<&str, &str>) {
             step.empty_first.clone_from(&emptied);
         }
     }
+    joined
 }
 
 /// By task: the container that all its steps run in, in a pod of tasks that share some.

@@ -111,10 +111,10 @@ pub(crate) fn merge(
     }
     let chains = in_turn(graph, members);
     let leads = container::leads(&chains, members);
-    let mut members = members.to_vec();
-    container::join(&mut members, &leads);
+    let joined = (!leads.is_empty()).then(|| container::join(members, &leads));
+    let members = joined.as_deref().unwrap_or(members);
     let mut deadline: i64 = 0;
-    for member in &members {
+    for member in members {
         let spec = member.pod.spec.clone().unwrap_or_default();
         deadline = deadline.saturating_add(spec.active_deadline_seconds.unwrap_or(i64::from(i32::MAX)));
         let renamed = take_volumes(&mut volumes, spec.volumes.unwrap_or_default(), &member.task);
@@ -147,10 +147,10 @@ pub(crate) fn merge(
             asked.entry(&member.task).or_default().push(containers.len());
             containers.push(container);
         }
+        for (container, late) in &member.late_env {
+            part.late_env.insert(shown(&member.task, container), late.clone());
+        }
         for task in &member.plan.tasks {
-            for (container, late) in &member.late_env {
-                part.late_env.insert(shown(&member.task, container), late.clone());
-            }
             let own = |step: &StepPlan| StepPlan {
                 container: shown(&member.task, &step.container),
                 ..step.clone()
