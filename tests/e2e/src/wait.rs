@@ -95,44 +95,23 @@ pub trait Ran:
     }
 }
 
-impl Ran for TaskRun {
-    fn outcome(&self) -> Option<&Condition> {
-        self.condition()
-    }
+/// All kinds of runs tell it by the same names.
+macro_rules! ran {
+    ($($kind:ty),*) => {$(
+        impl Ran for $kind {
+            fn outcome(&self) -> Option<&Condition> {
+                self.condition()
+            }
 
-    fn ended(&self) -> bool {
-        self.is_done()
-    }
+            fn ended(&self) -> bool {
+                self.is_done()
+            }
 
-    fn group_of(&self) -> Group {
-        self.group()
-    }
+            fn group_of(&self) -> Group {
+                self.group()
+            }
+        }
+    )*};
 }
 
-impl Ran for PipelineRun {
-    fn outcome(&self) -> Option<&Condition> {
-        self.condition()
-    }
-
-    fn ended(&self) -> bool {
-        self.is_done()
-    }
-
-    fn group_of(&self) -> Group {
-        self.group()
-    }
-}
-
-impl Ran for CustomRun {
-    fn outcome(&self) -> Option<&Condition> {
-        self.condition()
-    }
-
-    fn ended(&self) -> bool {
-        self.is_done()
-    }
-
-    fn group_of(&self) -> Group {
-        self.group()
-    }
-}
+ran!(TaskRun, PipelineRun, CustomRun);
