@@ -58,6 +58,7 @@ pub use resolution::{ResolutionRequest, ResolutionRequestSpec, ResolutionRequest
 pub use source::{Diagnostic, Position, SourceMap};
 pub use step::{OnError, Sidecar, Step, StepOutputConfig, StepResult, StepTemplate};
 pub use step_action::{StepAction, StepActionSpec};
+pub use suggest::nearest;
 pub use task::{Task, TaskResult, TaskSpec};
 pub use task_run::{
     Artifact, ArtifactValue, Artifacts, MATRIX_LEG_LABEL, Provenance, RefSource, RetriesStatus, SidecarState,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -69,6 +70,33 @@ pub fn from_value(value: Value, name: &str) -> Result<Object, Vec<Diagnostic>> {
         Some(document) if problems.is_empty() => Ok(document.object),
         _ => Err(problems),
     }
+}
+
+/// Reads all objects of a file of one kind, which is not an API server's but a tool's, with the same strictness as
+/// [`parse`]: `apiVersion: ergon.dev/v1` and this `kind`, and no field that the type does not have.
+///
+/// # Errors
+/// As [`parse`], and for objects of any other kind.
+pub fn parse_as<T: DeserializeOwned + JsonSchema>(
+    text: &str,
+    file: &str,
+    kind: &str,
+) -> Result<Vec<(T, SourceMap)>, Vec<Diagnostic>> {
+    let mut objects = Vec::new();
+    let mut problems = Vec::new();
+    for (value, source) in yaml::read(text, file).map_err(|problem| vec![problem])? {
+        let wanted = [("apiVersion", Group::Ergon.api_version()), ("kind", kind)];
+        let wrong = wanted.iter().find(|(name, wanted)| value.get(name).is_none_or(|found| found != wanted));
+        if let Some((name, wanted)) = wrong {
+            let help = format!("write `{name}: {wanted}`");
+            problems.push(source.diagnose_value(name, format!("this is no {kind} of Ergon"), Some(help)));
+            continue;
+        }
+        let help = |path: &str| suggest::field_in(&crate::crd::schema_of::<T>(), path);
+        objects.extend(typed(&value, &source, &mut problems, help).map(|object| (object, source)));
+    }
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    if problems.is_empty() { Ok(objects) } else { Err(problems) }
 }
 
 /// The `apiVersion` and `kind` of a file's first object, and nothing more is looked at; none where there is no object.
@@ -211,15 +239,24 @@ fn decode(mut value: Value, mut source: SourceMap, problems: &mut Vec<Diagnostic
     }
     let object = match Group::of(&api_version) {
         Some(group) => match kind.as_str() {
-            Task::KIND => typed(&value, &source, problems, Object::Task),
-            Pipeline::KIND => typed(&value, &source, problems, Object::Pipeline),
-            TaskRun::KIND => typed(&value, &source, problems, Object::TaskRun),
-            PipelineRun::KIND => typed(&value, &source, problems, Object::PipelineRun),
-            StepAction::KIND => typed(&value, &source, problems, Object::StepAction),
-            CustomRun::KIND => typed(&value, &source, problems, Object::CustomRun),
+            Task::KIND => of_kind(&value, &source, problems, Object::Task),
+            Pipeline::KIND => of_kind(&value, &source, problems, Object::Pipeline),
+            TaskRun::KIND => of_kind(&value, &source, problems, Object::TaskRun),
+            PipelineRun::KIND => of_kind(&value, &source, problems, Object::PipelineRun),
+            StepAction::KIND => of_kind(&value, &source, problems, Object::StepAction),
+            CustomRun::KIND => of_kind(&value, &source, problems, Object::CustomRun),
             // Tekton has kinds that we do not serve; Ergon has none.
             _ if group == Group::Tekton => return Some(Document { object: Object::Other(value), source }),
             _ => {
+                if kind == "Test" {
+                    let help = "`ergon test` carries tests out; they are no objects of a cluster".to_owned();
+                    problems.push(source.diagnose_value(
+                        "kind",
+                        "a Test cannot be run or applied",
+                        Some(help),
+                    ));
+                    return None;
+                }
                 let kinds = crate::crd::kinds().iter().map(|known| known.kind);
                 let help = suggest::nearest(&kind, kinds.clone()).map_or_else(
                     || format!("the kinds are {}", kinds.collect::<Vec<_>>().join(", ")),
@@ -252,14 +289,26 @@ fn check_version(api_version: &str, kind: &str, source: &SourceMap, problems: &m
     }
 }
 
-/// Decodes into a kind's type. Unknown fields and the first value of a wrong type become diagnostics.
-fn typed<T: DeserializeOwned>(
+/// Decodes into a kind's type.
+fn of_kind<T: DeserializeOwned>(
     value: &Value,
     source: &SourceMap,
     problems: &mut Vec<Diagnostic>,
     wrap: impl Fn(Box<T>) -> Object,
 ) -> Option<Object> {
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let object = typed(value, source, problems, |path| suggest::field(kind, path))?;
+    Some(wrap(Box::new(object)))
+}
+
+/// Decodes into a type. Unknown fields, with what may be meant by them, and the first value of a wrong type become
+/// diagnostics.
+fn typed<T: DeserializeOwned>(
+    value: &Value,
+    source: &SourceMap,
+    problems: &mut Vec<Diagnostic>,
+    meant: impl Fn(&str) -> Option<String>,
+) -> Option<T> {
     let mut unknown = Vec::new();
     let mut ignore = |path: serde_ignored::Path<'_>| {
         let mut text = String::new();
@@ -274,10 +323,10 @@ fn typed<T: DeserializeOwned>(
     for path in unknown {
         let name = path.rsplit('.').next().unwrap_or(&path);
         let message = format!("unknown field `{name}`");
-        problems.push(source.diagnose(&path, message, suggest::field(kind, &path)));
+        problems.push(source.diagnose(&path, message, meant(&path)));
     }
     match result {
-        Ok(object) => Some(wrap(Box::new(object))),
+        Ok(object) => Some(object),
         Err(error) => {
             let path = write_tracked(&track.path());
             let message = error.to_string();

@@ -39,8 +39,14 @@ pub(crate) fn field(kind: &str, path: &str) -> Option<String> {
     {
         return Some((*help).to_owned());
     }
+    let known = crd::kinds().iter().find(|known| known.kind == kind)?;
+    field_in(&known.schema, path)
+}
+
+/// What to write instead of the unknown field at `path` of an object with this schema.
+pub(crate) fn field_in(schema: &Value, path: &str) -> Option<String> {
     let name = path.rsplit('.').next()?;
-    let names = names_at(kind, parent(path));
+    let names = names_at(schema, parent(path));
     nearest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?")).or_else(
         || {
             let shown: Vec<&str> = names.iter().map(String::as_str).filter(|_| names.len() <= 12).collect();
@@ -50,7 +56,7 @@ pub(crate) fn field(kind: &str, path: &str) -> Option<String> {
 }
 
 /// The nearest candidate, when it is near enough to be a slip of the finger.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     candidates
         .map(|candidate| (distance(word, candidate), candidate))
@@ -81,10 +87,9 @@ fn without_indices(path: &str) -> String {
 }
 
 /// The names of the fields that an object may have.
-fn names_at(kind: &str, path: &str) -> BTreeSet<String> {
+fn names_at(schema: &Value, path: &str) -> BTreeSet<String> {
     static PIPELINE: OnceLock<Value> = OnceLock::new();
-    let Some(kind) = crd::kinds().iter().find(|known| known.kind == kind) else { return BTreeSet::new() };
-    let mut schema = &kind.schema;
+    let mut schema = schema;
     for segment in path.split('.').filter(|segment| !segment.is_empty()) {
         let name = segment.split('[').next().unwrap_or(segment);
         let next = schema.get("properties").and_then(|properties| properties.get(name));

@@ -84,6 +84,7 @@ pub enum Output {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Run(commands::run::RunArgs),
+    Test(commands::test::TestArgs),
     Start(commands::start::StartArgs),
     #[command(visible_alias = "ls")]
     List(commands::list::ListArgs),

@@ -12,6 +12,7 @@ pub mod list;
 pub mod logs;
 pub mod run;
 pub mod start;
+pub mod test;
 pub mod uninstall;
 pub mod version;
 
@@ -24,6 +25,7 @@ pub async fn dispatch(cli: Cli, console: Console) -> Result {
     let cluster = &cli.cluster;
     match cli.command {
         Command::Run(args) => Box::pin(run::run(args, console)).await,
+        Command::Test(args) => Box::pin(test::test(args, console)).await,
         Command::Start(args) => start::start(args, cluster, console).await,
         Command::List(args) => list::list(args, cluster, console).await,
         Command::Describe(args) => describe::describe(args, cluster, console).await,

@@ -7,6 +7,7 @@ mod cluster;
 mod commands;
 mod console;
 mod failure;
+mod junit;
 mod manifest;
 pub mod render;
 mod workspaces;

@@ -8,6 +8,7 @@ mod objects;
 mod planned;
 mod style;
 mod table;
+mod tested;
 mod time;
 
 pub use amount::bytes;
@@ -18,4 +19,5 @@ pub use objects::{name_of, objects};
 pub use planned::{planned, planned_json};
 pub use style::Style;
 pub use table::Table;
+pub use tested::{Tested, covered, mismatches, tested, tested_json, totals};
 pub use time::{age, duration, took};

@@ -8,11 +8,14 @@ pub mod images;
 mod lock;
 mod rooted;
 mod run;
+pub mod test;
 
 pub use chain::chain;
 pub use container::{CONTAINER_ARG, Container, ContainerError, ContainerSpec, Runtime, container_main};
 pub use home::home;
 pub use images::{Image, ImageError, PullPolicy, Store};
-pub use run::{RunError, RunOptions, Stop, WorkspaceSource, explain, run, target};
+pub use run::{
+    Mocks, Outcome, RunError, RunOptions, Stop, TaskOutcome, WorkspaceSource, declared, explain, run, target,
+};
 
 pub use ergon_engine::run::{NotShared, Planned, PlannedPod};

@@ -7,20 +7,25 @@
 mod environment;
 mod explain;
 mod inputs;
+mod mock;
+mod mock_shim;
+mod outcome;
 mod pod;
 mod program;
 mod remote;
 mod sidecar;
+mod simulate;
 mod tell;
 mod volumes;
 mod world;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use ergon_api::{Document, Param};
-use ergon_engine::Need;
+use ergon_engine::{ImageConfig, Need};
 use ergon_resolve::Resolvers;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -30,8 +35,12 @@ use crate::event::{Event, Status};
 use crate::images::{Image, PullEvent, PullPolicy, Store};
 
 pub use explain::explain;
-pub use inputs::target;
+pub use inputs::{declared, target};
+pub use mock::Mocks;
+use mock::{MockPod, Mocked};
+pub use outcome::{Outcome, TaskOutcome};
 use pod::{Finding, PodRun, Setting};
+pub(crate) use simulate::simulate;
 use tell::Teller;
 use world::{Effect, World};
 
@@ -50,6 +59,8 @@ pub struct RunOptions {
     pub home: PathBuf,
     /// Keep the run's folders and containers' writings.
     pub keep: bool,
+    /// Tasks and steps that are not carried out.
+    pub mocks: Mocks,
     /// Told when the user wants the run to end.
     pub stop: watch::Receiver<Stop>,
 }
@@ -96,6 +107,17 @@ pub enum RunError {
 /// Documents that are no run, folders that cannot be used, a program that cannot be a step's entrypoint. A run that
 /// fails is no error.
 pub async fn run(options: RunOptions, events: mpsc::UnboundedSender<Event>) -> Result<Status, RunError> {
+    Ok(Box::pin(play(options, events)).await?.status)
+}
+
+/// [`run`], with all that can be said of the end.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn play(
+    options: RunOptions,
+    events: mpsc::UnboundedSender<Event>,
+) -> Result<Outcome, RunError> {
     let begun = Instant::now();
     let shim = program::shim()?;
     let folders = Folders::make(&options.home)?;
@@ -120,6 +142,7 @@ pub async fn run(options: RunOptions, events: mpsc::UnboundedSender<Event>) -> R
         resolvers: Resolvers::new(true),
         setting,
         pods: BTreeMap::new(),
+        mocks: options.mocks,
         findings,
         inbox,
         stop: options.stop,
@@ -129,7 +152,7 @@ pub async fn run(options: RunOptions, events: mpsc::UnboundedSender<Event>) -> R
     if !options.keep {
         folders.remove().await;
     }
-    Ok(status)
+    Ok(Outcome::of(&shell.world, status))
 }
 
 /// The folders of one run.
@@ -139,9 +162,18 @@ pub(crate) struct Folders {
 }
 
 impl Folders {
-    fn make(home: &std::path::Path) -> Result<Self, RunError> {
+    /// Where a run could have its folders: another place each time.
+    fn unmade(home: &std::path::Path) -> Self {
+        static RUNS: AtomicU64 = AtomicU64::new(0);
         let unique = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        let run = home.join("runs").join(format!("{unique:x}-{}", std::process::id()));
+        let number = RUNS.fetch_add(1, Ordering::Relaxed);
+        // The first run of a process has no number: its name is in paths of sockets, which may not be long.
+        let number = if number == 0 { String::new() } else { format!("-{number}") };
+        Self { run: home.join("runs").join(format!("{unique:x}-{}{number}", std::process::id())) }
+    }
+
+    fn make(home: &std::path::Path) -> Result<Self, RunError> {
+        let run = Self::unmade(home).run;
         std::fs::create_dir_all(&run).map_err(|source| RunError::Folder { path: run.clone(), source })?;
         let run = run.canonicalize().map_err(|source| RunError::Folder { path: run.clone(), source })?;
         Ok(Self { run })
@@ -161,6 +193,7 @@ struct Shell {
     setting: Setting,
     teller: Teller,
     pods: BTreeMap<String, PodRun>,
+    mocks: Mocks,
     findings: mpsc::UnboundedSender<Finding>,
     inbox: mpsc::UnboundedReceiver<Finding>,
     stop: watch::Receiver<Stop>,
@@ -205,10 +238,12 @@ impl Shell {
         match effect {
             Effect::LookUp(Need::Image { reference: image, .. }) => {
                 let config = match self.image(&image).await {
-                    Ok(image) => Ok(ergon_engine::ImageConfig {
+                    Ok(image) => Ok(ImageConfig {
                         entrypoint: image.config.entrypoint.clone(),
                         cmd: image.config.cmd.clone(),
                     }),
+                    // It may be the image of a mock alone; a pod that does run it says what is wrong.
+                    Err(_) if !self.mocks.0.is_empty() => Ok(simulate::some_command()),
                     Err(error) => Err(error.to_string()),
                 };
                 self.world.library.images.insert(image, config);
@@ -220,8 +255,13 @@ impl Shell {
             Effect::LookUp(need) => self.world.nothing_found(&need),
             Effect::StartPod(pod) => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
-                let task = Teller::task_of_pod(&self.world, &name);
-                let run = pod::start(self.setting.clone(), *pod, task, self.findings.clone());
+                let (task, attempt) = Teller::task_of_pod(&self.world, &name);
+                let (setting, findings) = (self.setting.clone(), self.findings.clone());
+                let run = match self.mocks.of(&task, attempt) {
+                    Some(Mocked::Whole(said)) => pod::start_mock(setting, &pod, task, said, findings),
+                    Some(Mocked::Steps(steps)) => pod::start(setting, *pod, task, steps, findings),
+                    None => pod::start(setting, *pod, task, BTreeMap::new(), findings),
+                };
                 self.pods.insert(name, run);
             }
             Effect::EndPod(name) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use ergon_local::RunOptions;
+use ergon_local::{Mocks, RunOptions};
 use tokio::sync::watch;
 
 use super::run::{chosen, of_run};
@@ -76,6 +76,7 @@ pub fn explain(args: ExplainArgs, console: Console) -> Result {
         workspaces: BTreeMap::new(),
         home: PathBuf::new(),
         keep: false,
+        mocks: Mocks::default(),
         stop: watch::channel(ergon_local::Stop::No).1,
     };
     let plan = ergon_local::explain(&options).map_err(of_run)?;

@@ -8,7 +8,7 @@ use ergon_api::manifest::Object;
 use ergon_api::{Document, Param, ParamSpec, ParamValue};
 use ergon_client::params;
 use ergon_local::event::{Event, Status};
-use ergon_local::{RunError, RunOptions, Stop, WorkspaceSource};
+use ergon_local::{Mocks, RunError, RunOptions, Stop, WorkspaceSource};
 use tokio::sync::{mpsc, watch};
 
 use crate::args::assignment;
@@ -81,7 +81,16 @@ pub async fn run(args: RunArgs, console: Console) -> Result {
     let name = Some(target.name().to_owned()).filter(|name| !name.is_empty()).or(args.name);
     let (stop, stopped) = watch::channel(Stop::No);
     let home = home()?;
-    let options = RunOptions { documents, name, params, workspaces, home, keep: args.keep, stop: stopped };
+    let options = RunOptions {
+        documents,
+        name,
+        params,
+        workspaces,
+        home,
+        keep: args.keep,
+        mocks: Mocks::default(),
+        stop: stopped,
+    };
     Box::pin(carry_out(options, &stop, args.output, console)).await
 }
 
@@ -92,7 +101,7 @@ pub fn chosen<'a>(
     params: &[(String, String)],
 ) -> Result<(&'a Object, Vec<Param>)> {
     let target = &ergon_local::target(documents, name).map_err(of_run)?.object;
-    let params = values(declared(documents, target), params, is_run(target))?;
+    let params = values(ergon_local::declared(documents, target), params, is_run(target))?;
     Ok((target, params))
 }
 
@@ -172,38 +181,6 @@ pub fn of_run(error: RunError) -> Failure {
 
 fn is_run(object: &Object) -> bool {
     matches!(object, Object::PipelineRun(_) | Object::TaskRun(_))
-}
-
-/// The declared parameters of what is run, wherever the files have them; none when they do not.
-fn declared<'a>(documents: &'a [Document], target: &'a Object) -> Option<&'a [ParamSpec]> {
-    let named = |name: Option<&String>, pipeline: bool| {
-        documents.iter().find_map(|document| match &document.object {
-            Object::Pipeline(object) if pipeline && Some(object.name()) == name.map(String::as_str) => {
-                Some(object.spec.params.as_slice())
-            }
-            Object::Task(object) if !pipeline && Some(object.name()) == name.map(String::as_str) => {
-                Some(object.spec.params.as_slice())
-            }
-            _ => None,
-        })
-    };
-    match target {
-        Object::Pipeline(object) => Some(&object.spec.params),
-        Object::Task(object) => Some(&object.spec.params),
-        Object::PipelineRun(run) => match (&run.spec.pipeline_spec, &run.spec.pipeline_ref) {
-            (Some(spec), _) => Some(&spec.params),
-            (None, reference) => {
-                named(reference.as_ref().and_then(|reference| reference.name.as_ref()), true)
-            }
-        },
-        Object::TaskRun(run) => match (&run.spec.task_spec, &run.spec.task_ref) {
-            (Some(spec), _) => Some(&spec.params),
-            (None, reference) => {
-                named(reference.as_ref().and_then(|reference| reference.name.as_ref()), false)
-            }
-        },
-        Object::StepAction(_) | Object::CustomRun(_) | Object::Other(_) => None,
-    }
 }
 
 /// The values by their declared types. A run brings values of its own, so none can be missing then.

@@ -5,3 +5,4 @@
 mod plans;
 mod program;
 mod reference;
+mod tests;

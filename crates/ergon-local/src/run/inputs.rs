@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use ergon_api::manifest::Object;
 use ergon_api::{
-    Document, Group, Param, Pipeline, PipelineRef, PipelineRun, SetDefaults, Task, TaskRef, TaskRun,
-    WorkspaceBinding,
+    Document, Group, Param, ParamSpec, Pipeline, PipelineRef, PipelineRun, SetDefaults, Task, TaskRef,
+    TaskRun, WorkspaceBinding,
 };
 use ergon_engine::pod::{Account, SecretView};
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource};
@@ -99,6 +99,38 @@ pub fn target<'a>(documents: &'a [Document], name: Option<&str>) -> Result<&'a D
             "there is more than one thing to run: {}; name one with `--task NAME`",
             listed(many.iter().copied())
         ))),
+    }
+}
+
+/// The declared parameters of what is run, wherever the files have them; none when they do not.
+pub fn declared<'a>(documents: &'a [Document], target: &'a Object) -> Option<&'a [ParamSpec]> {
+    let named = |name: Option<&String>, pipeline: bool| {
+        documents.iter().find_map(|document| match &document.object {
+            Object::Pipeline(object) if pipeline && Some(object.name()) == name.map(String::as_str) => {
+                Some(object.spec.params.as_slice())
+            }
+            Object::Task(object) if !pipeline && Some(object.name()) == name.map(String::as_str) => {
+                Some(object.spec.params.as_slice())
+            }
+            _ => None,
+        })
+    };
+    match target {
+        Object::Pipeline(object) => Some(&object.spec.params),
+        Object::Task(object) => Some(&object.spec.params),
+        Object::PipelineRun(run) => match (&run.spec.pipeline_spec, &run.spec.pipeline_ref) {
+            (Some(spec), _) => Some(&spec.params),
+            (None, reference) => {
+                named(reference.as_ref().and_then(|reference| reference.name.as_ref()), true)
+            }
+        },
+        Object::TaskRun(run) => match (&run.spec.task_spec, &run.spec.task_ref) {
+            (Some(spec), _) => Some(&spec.params),
+            (None, reference) => {
+                named(reference.as_ref().and_then(|reference| reference.name.as_ref()), false)
+            }
+        },
+        Object::StepAction(_) | Object::CustomRun(_) | Object::Other(_) => None,
     }
 }
 

@@ -19,10 +19,11 @@ use tokio::task::JoinHandle;
 
 use super::volumes::{self, Places};
 use super::world::Files;
-use super::{Folders, environment, pull_event, sidecar};
+use super::{Folders, MockPod, environment, mock_shim, pull_event, sidecar};
 use crate::container::{Capabilities, Container, ContainerSpec, Mount, MountSource, Runtime};
 use crate::event::{Event, Stream};
 use crate::images::{Image, ImageError, PullEvent, PullPolicy, Store};
+use crate::test::Said;
 
 /// What all pods of a run share.
 #[derive(Debug, Clone)]
@@ -92,19 +93,65 @@ pub(super) fn progress(event: &PullEvent) -> Option<(u64, Option<u64>, bool)> {
     }
 }
 
-/// Starts carrying a pod out. `task` is the name that its lines are told under.
+/// Starts carrying a pod out. `task` is the name that its lines are told under, `mocks` the steps that are not carried
+/// out.
 pub(super) fn start(
     setting: Setting,
     pod: Pod,
     task: String,
+    mocks: BTreeMap<String, Said>,
     findings: mpsc::UnboundedSender<Finding>,
 ) -> PodRun {
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
         let name = pod.metadata.name.clone().unwrap_or_default();
-        let carried = Carrying { setting, name: name.clone(), pod, task, findings: findings.clone() };
+        let carried = Carrying { setting, name: name.clone(), pod, task, mocks, findings: findings.clone() };
         let status = carried.out(stopped).await;
         let _ = findings.send(Finding::Ended { pod: name, status });
+    });
+    PodRun { stop }
+}
+
+/// Starts a pod whose task is mocked: time passes, and nothing else happens.
+pub(super) fn start_mock(
+    setting: Setting,
+    pod: &Pod,
+    task: String,
+    said: Said,
+    findings: mpsc::UnboundedSender<Finding>,
+) -> PodRun {
+    let (stop, mut stopped) = watch::channel(false);
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let mock = MockPod::start(pod, said, ergon_agent::now());
+    tokio::spawn(async move {
+        let Some(mut mock) = mock else {
+            let status = failed_status(Vec::new(), "the pod has no plan");
+            let _ = findings.send(Finding::Ended { pod: name, status });
+            return;
+        };
+        let mut stopping = false;
+        loop {
+            for (step, text) in std::mem::take(&mut mock.lines) {
+                let stream = Stream::Stdout;
+                let _ = setting.events.send(Event::Line { task: task.clone(), step, stream, text });
+            }
+            let _ = findings.send(Finding::Report { pod: name.clone(), report: mock.report() });
+            if let Some(status) = mock.end() {
+                let _ = findings.send(Finding::Ended { pod: name, status });
+                return;
+            }
+            let pause = mock.next().map(|at| at.saturating_sub(ergon_agent::now()));
+            let pause = u64::try_from(pause.unwrap_or(i64::MAX)).unwrap_or(0);
+            tokio::select! {
+                () = tokio::time::sleep(std::time::Duration::from_millis(pause)) => {
+                    mock.advance(ergon_agent::now());
+                }
+                () = until_told(&mut stopped), if !stopping => {
+                    stopping = true;
+                    mock.stop(ergon_agent::now());
+                }
+            }
+        }
     });
     PodRun { stop }
 }
@@ -114,6 +161,8 @@ struct Carrying {
     name: String,
     pod: Pod,
     task: String,
+    /// What steps come to that are not carried out.
+    mocks: BTreeMap<String, Said>,
     findings: mpsc::UnboundedSender<Finding>,
 }
 
@@ -174,7 +223,7 @@ impl Carrying {
             tracing::warn!(%error, "the steps' folders cannot be found by their numbers");
         }
         let mut images = BTreeMap::new();
-        for container in wanted(spec) {
+        for container in wanted(spec).filter(|container| self.mock_of(container).is_none()) {
             let reference = container.image.clone().unwrap_or_default();
             if images.contains_key(&reference) {
                 continue;
@@ -236,6 +285,10 @@ impl Carrying {
         let mut statuses: BTreeMap<String, ContainerStatus> = BTreeMap::new();
         let mut trouble = None;
         for container in spec.containers.iter().filter(|container| container.name != AGENT) {
+            if let Some(said) = self.mock_of(container) {
+                ends.spawn(self.play(container, said, &ready.run_dir));
+                continue;
+            }
             match self.start_step(spec, container, &ready).await {
                 Ok(running) => {
                     let (name, run_dir) = (container.name.clone(), ready.run_dir.clone());
@@ -286,6 +339,30 @@ impl Carrying {
         match trouble {
             Some(_) => status_of("Pending", &statuses),
             None => status_of(if good { "Succeeded" } else { "Failed" }, &statuses),
+        }
+    }
+
+    fn mock_of(&self, container: &PodContainer) -> Option<&Said> {
+        self.mocks.get(container.name.strip_prefix("step-")?)
+    }
+
+    /// A step that is not carried out, from its begin to its end.
+    fn play(
+        &self,
+        container: &PodContainer,
+        said: &Said,
+        run_dir: &Path,
+    ) -> impl Future<Output = (String, ContainerState)> + Send + 'static {
+        let (name, said, run_dir) = (container.name.clone(), said.clone(), run_dir.join(&container.name));
+        let (events, task) = (self.setting.events.clone(), self.task.clone());
+        async move {
+            let step = name.strip_prefix("step-").unwrap_or(&name).to_owned();
+            let print = move |text: &str| {
+                let (task, step, text) = (task.clone(), step.clone(), text.to_owned());
+                let _ = events.send(Event::Line { task, step, stream: Stream::Stdout, text });
+            };
+            let played = tokio::task::spawn_blocking(move || mock_shim::play(&run_dir, &said, print)).await;
+            (name, played.unwrap_or_default())
         }
     }
 

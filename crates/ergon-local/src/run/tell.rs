@@ -98,10 +98,11 @@ impl Teller {
         status
     }
 
-    /// The name that a pod's lines are told under.
-    pub fn task_of_pod(world: &World, pod: &str) -> String {
+    /// The name that a pod's lines are told under, and how many tries there were before.
+    pub fn task_of_pod(world: &World, pod: &str) -> (String, usize) {
         let owner = world.task_runs.values().find(|run| task::pod_name(run) == pod);
-        owner.map(|run| task_name(world, run)).unwrap_or_default()
+        let tries = |run: &TaskRun| run.status.as_ref().map_or(0, |status| status.retries_status.len());
+        owner.map(|run| (task_name(world, run), tries(run))).unwrap_or_default()
     }
 
     fn look_at(&mut self, world: &World, run: &TaskRun) {
@@ -168,7 +169,7 @@ impl Teller {
 }
 
 /// The pipeline task's name, after the names of the tasks that it is a part of; a run without a pipeline has its Task's.
-fn task_name(world: &World, run: &TaskRun) -> String {
+pub(super) fn task_name(world: &World, run: &TaskRun) -> String {
     if run.pipeline_task().is_none() {
         return task::inputs::task_name(run.group(), run);
     }
@@ -178,7 +179,7 @@ fn task_name(world: &World, run: &TaskRun) -> String {
 
 /// What stands before the names of a pipeline run's tasks: nothing for the run that the user wants, and `task/` for a
 /// part of it.
-fn prefix(world: &World, run: &PipelineRun) -> String {
+pub(super) fn prefix(world: &World, run: &PipelineRun) -> String {
     let label = world.group.label("pipelineTask");
     let of = |run: &PipelineRun| {
         let labels = run.metadata.labels.as_ref()?;
@@ -197,7 +198,7 @@ fn prefix(world: &World, run: &PipelineRun) -> String {
     parts.concat()
 }
 
-fn status_of(condition: &Condition) -> Status {
+pub(super) fn status_of(condition: &Condition) -> Status {
     match condition.status {
         ergon_api::ConditionStatus::True => Status::Succeeded,
         _ if [reasons::task_run::CANCELLED, reasons::pipeline_run::CANCELLED]
