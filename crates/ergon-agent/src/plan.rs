@@ -52,9 +52,9 @@ mod tests {
     #[test]
     fn a_plan_is_whole_or_in_pieces() {
         let expected = PodPlan { version: PLAN_VERSION, tasks: Vec::new(), ..Default::default() };
-        assert_eq!(read(&[("ERGON_PLAN", r#"{"version":3,"tasks":[]}"#)]).unwrap(), expected);
+        assert_eq!(read(&[("ERGON_PLAN", r#"{"version":4,"tasks":[]}"#)]).unwrap(), expected);
         let pieces =
-            [("ERGON_PLAN_1", r#"n":3,"tasks":"#), ("ERGON_PLAN_2", "[]}"), ("ERGON_PLAN_0", r#"{"versio"#)];
+            [("ERGON_PLAN_1", r#"n":4,"tasks":"#), ("ERGON_PLAN_2", "[]}"), ("ERGON_PLAN_0", r#"{"versio"#)];
         assert_eq!(read(&pieces).unwrap(), expected);
     }
 
@@ -65,10 +65,10 @@ mod tests {
             (&[("ERGON_PLAN", "{}")], "the plan in the environment is no plan: missing field `version`"),
             (
                 &[("ERGON_PLAN", r#"{"version":1,"parts":[]}"#)],
-                "the plan has version 1, and this agent reads version 3",
+                "the plan has version 1, and this agent reads version 4",
             ),
             (
-                &[("ERGON_PLAN", r#"{"version":3}"#)],
+                &[("ERGON_PLAN", r#"{"version":4}"#)],
                 "the plan in the environment is no plan: missing field `tasks`",
             ),
         ] {

@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Duration, Param, ParamType, PropertySpec, StepRef, WhenExpression, WorkspaceUsage, lenient, opaque,
+    Duration, Param, ParamType, ParamValue, PropertySpec, StepRef, WhenExpression, WorkspaceUsage, lenient,
+    opaque,
 };
 
 /// One container of a task. Steps run in order, each after the one before it has ended.
@@ -67,6 +68,11 @@ pub struct Step {
     /// `/bin/sh` and stops at the first error.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
     pub script: Option<String>,
+    /// What the tags of the script stand for, by what is written in them. Ergon sets it under `ergon.dev`; in a run's
+    /// status it has their values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "opaque::object")]
+    pub script_values: Option<BTreeMap<String, ScriptValue>>,
     /// How long the step may take, such as `90s` or `1h30m`. No limit when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
@@ -97,6 +103,24 @@ pub struct Step {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::or_default")]
     pub when: Vec<WhenExpression>,
 }
+
+/// What a name in a script's tags stands for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ScriptValue {
+    /// As `$(…)` has it, while the value is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Known>,
+    /// It can only be what the task's author has written down.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub constrained: bool,
+}
+
+/// A value that is known: [`crate::texts`] looks for no references in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Known(pub ParamValue);
 
 /// What happens when a step fails. See [`Step::on_error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -13,6 +13,7 @@ mod pipeline;
 mod references;
 mod run;
 mod scope;
+mod scripts;
 mod step;
 mod task;
 

@@ -9,6 +9,7 @@ mod build;
 mod merge;
 mod quantity;
 mod resources;
+mod script;
 mod security;
 mod sidecar;
 mod step;

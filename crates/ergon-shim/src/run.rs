@@ -178,7 +178,9 @@ fn start(run: &RunCommand, run_dir: &Path) -> Result<Started, String> {
     if let Some(directory) = step.working_dir.as_deref().filter(|directory| !directory.is_empty()) {
         enter(Path::new(directory))?;
     }
-    let changed = environment(run);
+    let mut changed = environment(run);
+    let values = step.script.iter().flat_map(|script| &script.values);
+    changed.extend(script::variables(values, run_dir)?);
     let (argv, role) = command_line(run, &changed, run_dir)?;
     let Some((name, args)) = argv.split_first() else {
         return Err("the step has neither a command nor a script".to_owned());

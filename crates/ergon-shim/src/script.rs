@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use ergon_wire::ScriptValue;
+
 /// The name of the script in the step's own directory.
 const NAME: &str = "script";
 
@@ -81,6 +83,28 @@ pub(crate) fn place(text: &str, wanted: Option<&Path>, run_dir: &Path) -> Result
     write(text, &path, 0o700)
         .map_err(|error| format!("the script cannot be written to `{}`: {error}", path.display()))?;
     Ok(path)
+}
+
+/// The variables that a script reads its values from. Those that are too long for the environment are put into files.
+///
+/// # Errors
+/// A fragment for people, such as a full disk.
+pub(crate) fn variables<'a>(
+    values: impl Iterator<Item = (&'a String, &'a ScriptValue)>,
+    run_dir: &Path,
+) -> Result<Vec<(OsString, String)>, String> {
+    let variable = |(name, value): (&String, &ScriptValue)| match value {
+        ScriptValue::Text(text) => Ok((name.into(), text.clone())),
+        ScriptValue::File(text) => {
+            let path = run_dir.join(name);
+            let shown = path.display().to_string();
+            write(text, &path, 0o600)
+                .map_err(|error| format!("a value of the script cannot be written to `{shown}`: {error}"))?;
+            Ok((format!("{name}_FILE").into(), shown))
+        }
+        ScriptValue::Later(reference) => Err(format!("the script's value `{reference}` was not sent along")),
+    };
+    values.map(variable).collect()
 }
 
 /// Writes a file anew, whatever is there.

@@ -5,8 +5,14 @@
 //! the environment. The shell never parses a value. What cannot be safe is refused when the template is compiled,
 //! with its place and what to write instead.
 
+mod compile;
+mod expr;
+mod helper;
+mod language;
 mod parse;
+mod render;
 mod shell;
 mod template;
 
-pub use template::{Error, Kind, Name, RenderError, Rendered, Template};
+pub use render::{Given, RenderError, Rendered, is_too_long};
+pub use template::{Error, Kind, Name, Template, Used};

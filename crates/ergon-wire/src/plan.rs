@@ -1,11 +1,13 @@
 //! The pod plan: what the agent of one pod carries out.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Credentials, Millis};
 
 /// The version of [`PodPlan`] that this build writes and reads. The agent refuses any other.
-pub const PLAN_VERSION: u32 = 3;
+pub const PLAN_VERSION: u32 = 4;
 
 /// Everything the agent needs; the engine makes it together with the pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +154,20 @@ pub struct Script {
     /// `$0`. Otherwise it is in the step's own directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// What the script reads from its environment, by variable: it is set as it is, whatever is in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<String, ScriptValue>,
+}
+
+/// A value that a script reads from its environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ScriptValue {
+    Text(String),
+    /// Too long for the environment: it is put into a file beside the script, and `<variable>_FILE` says where.
+    File(String),
+    /// What an earlier step left, as in [`StepPlan::references`]. Whoever says `Run` puts the value here.
+    Later(String),
 }
 
 /// What has to hold for a step to run. It may refer to what earlier steps left.

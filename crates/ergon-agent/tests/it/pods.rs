@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One pod: its directory, its agent, and the shims that were started in it.
-struct Pod {
+pub(crate) struct Pod {
     directory: TempDir,
     plan: PodPlan,
     reports: watch::Receiver<PodReport>,
@@ -50,7 +50,11 @@ impl Pod {
             container: format!("step-{step}"),
             runs_in: (together && step > 0).then(|| "step-0".to_owned()),
             argv: Vec::new(),
-            script: Some(Script { text: format!("#!/bin/sh\nset -e\ncd {}\n{script}", at("")), path: None }),
+            script: Some(Script {
+                text: format!("#!/bin/sh\nset -e\ncd {}\n{script}", at("")),
+                path: None,
+                ..Default::default()
+            }),
             on_error: *on_error,
             results_dir: at("results"),
             step_dir: at(&format!("steps/step-{step}")),
@@ -74,6 +78,17 @@ impl Pod {
             results: vec!["digest".to_owned()],
         };
         let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], ..Default::default() };
+        Self::start_agent(directory, plan)
+    }
+
+    /// Starts the agent for a plan whose folders are below the given one.
+    pub(crate) fn of(plan: impl FnOnce(&str) -> PodPlan) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let plan = plan(directory.path().to_str().unwrap());
+        Self::start_agent(directory, plan)
+    }
+
+    fn start_agent(directory: TempDir, plan: PodPlan) -> Self {
         let (reports_in, reports) = watch::channel(PodReport::default());
         let (events, outside) = mpsc::unbounded_channel();
         let (carried, run_dir) = (plan.clone(), directory.path().join("run"));
@@ -82,13 +97,22 @@ impl Pod {
         Self { directory, plan, reports, events, agent, shims: Vec::new() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// The pod's directory, which stays after the pod's end.
+    pub(crate) fn keep(&mut self) -> TempDir {
+        std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Starts the shim of a step, as the kubelet starts its container.
     fn shim(&mut self, step: usize) {
         self.start(&format!("step-{step}"), &format!("message-{step}"));
+    }
+
+    pub(crate) fn shim_of(&mut self, container: &str) {
+        self.start(container, &format!("message-{container}"));
     }
 
     fn sidecar(&mut self, sidecar: usize) {
@@ -124,7 +148,7 @@ impl Pod {
     }
 
     /// Waits for the agent and all shims; gives the records and the shims' exit codes.
-    async fn finish(mut self) -> (Vec<ExitRecord>, Vec<Option<i32>>) {
+    pub(crate) async fn finish(mut self) -> (Vec<ExitRecord>, Vec<Option<i32>>) {
         let End { report, failed } = tokio::time::timeout(PATIENCE, self.agent).await.unwrap().unwrap();
         assert!(report.done);
         assert_eq!(*self.reports.borrow(), report, "the last report was handed over");
@@ -143,7 +167,7 @@ impl Pod {
 }
 
 fn sidecar(script: &str) -> StepPlan {
-    let script = Script { text: format!("#!/bin/sh\n{script}"), path: None };
+    let script = Script { text: format!("#!/bin/sh\n{script}"), path: None, ..Default::default() };
     StepPlan { script: Some(script), ..Default::default() }
 }
 

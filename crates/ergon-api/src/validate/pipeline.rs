@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::scope::{Scope, declared, each_variable, each_variable_except, tekton_reads};
-use super::{Errors, params, references, step, task};
+use super::{Errors, params, references, scripts, step, task};
 use crate::variables::{Part, Variable, variables};
 use crate::{EmbeddedTask, Group, Matrix, ParamType, PipelineSpec, PipelineTask};
 
@@ -261,17 +261,24 @@ impl Place<'_> {
             return;
         }
         task::check(errors, path, &embedded.task, &self.inner_scope(errors.group));
-        each_variable(&format!("{path}.steps"), &embedded.task.steps, |path, variable| {
-            if variable.path[0] == "tasks" {
-                self.check_variable(errors, path, variable);
-            }
-        });
+        for (index, step) in embedded.task.steps.iter().enumerate() {
+            let path = format!("{path}.steps[{index}]");
+            let check = |errors: &mut Errors, path: &str, variable: &Variable| {
+                if variable.path[0] == "tasks" {
+                    self.check_variable(errors, path, variable);
+                }
+            };
+            let except = scripts::read_elsewhere(errors, step.script.as_deref());
+            each_variable_except(&path, step, except, |path, variable| check(errors, path, variable));
+            errors.ours(|errors| scripts::each_name(errors, &format!("{path}.script"), step, check));
+        }
     }
 
     /// What a Task or Pipeline written out here can use: all that the Pipeline can, and what is set for it. Tekton asks for
     /// a declaration of the latter in the Task, or in the run around the Pipeline.
     fn inner_scope(&self, group: Group) -> Scope<'_> {
         let mut scope = self.scope.inside();
+        scope.enter_pipeline();
         if group == Group::Tekton {
             return scope;
         }

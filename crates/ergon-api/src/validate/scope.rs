@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ergon_template::Kind;
 use serde::Serialize;
 
 use super::Errors;
@@ -18,6 +19,8 @@ pub(super) struct Scope<'a> {
     workspaces: BTreeSet<String>,
     /// Where more may be declared than is known here, what is not known is not reported under `tekton.dev`.
     is_partial: bool,
+    /// What the tasks of a pipeline leave can be used here.
+    is_in_pipeline: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -47,7 +50,47 @@ impl<'a> Scope<'a> {
 
     /// A scope inside this one.
     pub(super) fn inside(&'a self) -> Self {
-        Self { outer: Some(self), is_partial: self.is_partial, ..Self::default() }
+        Self {
+            outer: Some(self),
+            is_partial: self.is_partial,
+            is_in_pipeline: self.is_in_pipeline,
+            ..Self::default()
+        }
+    }
+
+    /// Makes it the scope of what is written out in a pipeline.
+    pub(super) fn enter_pipeline(&mut self) {
+        self.is_in_pipeline = true;
+    }
+
+    pub(super) fn is_in_pipeline(&self) -> bool {
+        self.is_in_pipeline
+    }
+
+    /// What a tag in a script may do with a parameter's value; none where there is no such value.
+    pub(super) fn kind(&self, variable: &Variable) -> Option<Kind> {
+        let names = variable.names();
+        let ["params", name, rest @ ..] = names.as_slice() else { return None };
+        let known = self.param(name)?;
+        match (known.type_, rest, variable.part) {
+            (ParamType::String, [], Part::Value) | (ParamType::Array, [], Part::Item(_)) => Some(Kind::Text),
+            (ParamType::Array, [], Part::Value) => Some(Kind::List),
+            (ParamType::Object, [], Part::Value) => Some(Kind::Object),
+            (ParamType::Object, [key], Part::Value) => {
+                known.keys.as_ref().is_none_or(|keys| keys.contains(*key)).then_some(Kind::Text)
+            }
+            _ => None,
+        }
+    }
+
+    /// The names of all parameters.
+    pub(super) fn param_names(&self) -> BTreeSet<&str> {
+        self.levels().flat_map(|level| level.params.keys().map(String::as_str)).collect()
+    }
+
+    /// The names of all workspaces.
+    pub(super) fn workspace_names(&self) -> BTreeSet<&str> {
+        self.levels().flat_map(|level| level.workspaces.iter().map(String::as_str)).collect()
     }
 
     /// Adds declared parameters; they win over those from further out.
@@ -111,9 +154,7 @@ impl<'a> Scope<'a> {
 
     /// Names the workspaces, for messages.
     pub(super) fn workspace_help(&self, name: &str) -> String {
-        let names: BTreeSet<&str> =
-            self.levels().flat_map(|level| level.workspaces.iter().map(String::as_str)).collect();
-        declared("workspaces", name, names.iter().copied())
+        declared("workspaces", name, self.workspace_names().iter().copied())
     }
 
     /// This scope, and those around it from the inside out.
@@ -239,9 +280,7 @@ impl<'a> Scope<'a> {
             errors.add_with_help(path, message, help);
             return;
         }
-        let names: BTreeSet<&str> =
-            self.levels().flat_map(|level| level.params.keys().map(String::as_str)).collect();
-        let help = declared("parameters", name, names.iter().copied());
+        let help = declared("parameters", name, self.param_names().iter().copied());
         errors.add_with_help(
             path,
             format!("non-existent variable in \"{variable}\""),

@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::VolumeMount;
 
-use super::scope::{Scope, declared, each_variable};
-use super::{Errors, names, params, references};
+use super::scope::{Scope, declared, each_variable, each_variable_except};
+use super::{Errors, names, params, references, scripts};
 use crate::variables::{Variable, variables};
 use crate::{OnError, Sidecar, Step, StepActionSpec, StepResult, StepTemplate};
 
@@ -113,7 +113,9 @@ pub(super) fn check_action(errors: &mut Errors, path: &str, action: &StepActionS
     let mut scope = Scope::default();
     scope.declare(&action.params);
     // Parameters in a script would become code; Tekton refuses them here, and a shared step should not start with it.
-    if let Some(script) = &action.script {
+    // In a tag they do not.
+    let except = scripts::read_elsewhere(errors, action.script.as_deref());
+    if let Some(script) = action.script.as_ref().filter(|_| except.is_empty()) {
         each_variable(&format!("{path}.script"), script, |path, variable| {
             match variable.names().as_slice() {
                 ["results", name, "path"] if !action.results.iter().any(|result| result.name == *name) => {
@@ -143,9 +145,25 @@ pub(super) fn check_action(errors: &mut Errors, path: &str, action: &StepActionS
         }
     });
     errors.ours(|errors| check_mounts(errors, path, &action.volume_mounts));
-    each_variable(path, action, |path, variable| {
+    each_variable_except(path, action, except, |path, variable| {
         let is_ours = !path.ends_with(".script");
         check_own_result(errors, path, variable, &action.results, is_ours);
+    });
+    errors.ours(|errors| {
+        let own = scripts::Own::of_action(action, &scope);
+        let step = Step { script: action.script.clone(), ..Step::default() };
+        scripts::check(
+            errors,
+            &format!("{path}.script"),
+            &step,
+            &own,
+            &scope,
+            &mut |errors, path, variable| {
+                if !scope.check(errors, path, variable) {
+                    check_own_result(errors, path, variable, &action.results, true);
+                }
+            },
+        );
     });
     for (index, mount) in action.volume_mounts.iter().enumerate() {
         let is_param = variables(&mount.name).first().is_some_and(|v| v.is_alone && v.path[0] == "params");
@@ -194,9 +212,15 @@ fn check_outputs_of_steps(errors: &mut Errors, path: &str, step: &Step) {
         params: Vec::new(),
         ref_: None,
         results: Vec::new(),
+        script_values: None,
         ..step.clone()
     };
-    each_variable(path, &outside, |path, variable| match variable.names().as_slice() {
+    each_variable_except(
+        path,
+        &outside,
+        scripts::read_elsewhere(errors, step.script.as_deref()),
+        |path, variable| {
+            match variable.names().as_slice() {
         ["steps", _, "results", ..] => errors
             .add(path, "stepResult substitutions are only allowed in env, command and args. Found usage in"),
         ["steps", _, "inputs" | "outputs", ..] if !path.ends_with(".script") => errors.add(
@@ -204,7 +228,9 @@ fn check_outputs_of_steps(errors: &mut Errors, path: &str, step: &Step) {
             "stepArtifact substitutions are only allowed in env, command, args and script. Found usage in",
         ),
         _ => {}
-    });
+    }
+        },
+    );
 }
 
 /// The field is `continue` or `stopAndFail`, or a variable. `message` makes the message from another word.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::scope::{Scope, declared, each_variable, tekton_reads};
-use super::{Errors, names, params, step};
+use super::scope::{Scope, declared, each_variable, each_variable_except, tekton_reads};
+use super::{Errors, names, params, scripts, step};
 use crate::variables::Variable;
 use crate::{ParamType, Step, TaskResult, TaskSpec};
 
@@ -134,12 +134,19 @@ pub(super) fn clean(path: &str) -> String {
 
 fn check_variables(errors: &mut Errors, path: &str, spec: &TaskSpec, scope: &Scope<'_>) {
     for (index, step) in spec.steps.iter().enumerate() {
-        each_variable(&format!("{path}.steps[{index}]"), step, |path, variable| {
+        let mut check = |errors: &mut Errors, path: &str, variable: &Variable| {
             check_variable(errors, path, variable, spec, scope);
             if step.ref_.is_none() {
                 let is_ours = !path.ends_with(".script") || step.results.is_empty();
                 step::check_own_result(errors, path, variable, &step.results, is_ours);
             }
+        };
+        let path = format!("{path}.steps[{index}]");
+        let except = scripts::read_elsewhere(errors, step.script.as_deref());
+        each_variable_except(&path, step, except, |path, variable| check(errors, path, variable));
+        errors.ours(|errors| {
+            let own = scripts::Own::of_task(spec, index, scope);
+            scripts::check(errors, &format!("{path}.script"), step, &own, scope, &mut check);
         });
     }
     if let Some(template) = &spec.step_template {

@@ -33,7 +33,11 @@ pub(crate) fn data(folder: &str) -> Vec<PathBuf> {
 /// All that is wrong with a file, whichever step finds it.
 fn problems(path: &Path) -> Vec<Diagnostic> {
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
-    match parse_bytes(&fs::read(path).unwrap(), &name) {
+    problems_in(&fs::read(path).unwrap(), &name)
+}
+
+fn problems_in(manifest: &[u8], name: &str) -> Vec<Diagnostic> {
+    match parse_bytes(manifest, name) {
         Ok(documents) => documents.iter().flat_map(ergon_api::Document::check).collect(),
         Err(problems) => problems,
     }
@@ -124,4 +128,27 @@ fn manifests_of_others_are_accepted() {
     assert!(objects > 0, "no objects in {}", folder.display());
     eprintln!("{} files, {objects} objects, {} refused", results.len(), failures.len());
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// The page on the language shows what is true: each manifest on it is accepted, or refused where it says so.
+#[test]
+fn the_manifests_of_the_language_page_are_as_it_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/language.md");
+    let text = fs::read_to_string(&page).unwrap();
+    let mut seen = [0, 0];
+    for block in text.split("\n```yaml").skip(1) {
+        let (head, rest) = block.split_once('\n').unwrap();
+        let manifest = rest.split("\n```").next().unwrap();
+        let found = problems_in(manifest.as_bytes(), "docs/language.md");
+        let is_refused = head.trim() == "refused";
+        assert_eq!(is_refused, !found.is_empty(), "{manifest}\n{found:?}");
+        if let [problem] = found.as_slice() {
+            let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let told = problem.to_string();
+            let told = told.split_once(": ").map_or(told.as_str(), |(_, message)| message);
+            assert!(flat(&text).contains(&flat(told)), "the page does not say: {told}");
+        }
+        seen[usize::from(is_refused)] += 1;
+    }
+    assert!(seen[0] >= 3 && seen[1] >= 1, "{seen:?}");
 }

@@ -582,7 +582,7 @@ fn a_step_gets_what_earlier_ones_left() {
     let script = "echo $(steps.one.outputs.image) $(steps.one.results.text) $(steps.one.inputs.none)";
     let step = StepPlan {
         references: references.map(str::to_owned).to_vec(),
-        script: Some(ergon_wire::Script { text: script.to_owned(), path: None }),
+        script: Some(ergon_wire::Script { text: script.to_owned(), path: None, ..Default::default() }),
         ..Default::default()
     };
     let commands = second(step);

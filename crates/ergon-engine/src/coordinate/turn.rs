@@ -1,6 +1,7 @@
 //! A step's turn has come: whether it runs, and with which values in the place of its references.
 
-use ergon_wire::{Condition, Exit, ExitRecord, RunCommand, StepPlan, TaskPlan};
+use ergon_template::is_too_long;
+use ergon_wire::{Condition, Exit, ExitRecord, RunCommand, Script, ScriptValue, StepPlan, TaskPlan};
 
 use super::values::Values;
 use crate::expr::cel;
@@ -24,11 +25,31 @@ pub(super) fn take(
             return Err(Exit::WhenFalse);
         }
     }
-    if let Some(script) = &mut step.script {
-        script.text = values.put_artifacts(&script.text);
+    match &mut step.script {
+        Some(script) if script.values.is_empty() => script.text = values.put_artifacts(&script.text),
+        Some(script) => put_later(script, &values).map_err(|message| Exit::NotStarted { message })?,
+        None => {}
     }
     let values = values.named(&step.references);
     Ok(RunCommand { step, results: task.results.clone(), values, company: None })
+}
+
+/// Puts in what a script's tags stand for, now that it is known.
+///
+/// # Errors
+/// A value that is not there, or that no script can have.
+fn put_later(script: &mut Script, values: &Values<'_>) -> Result<(), String> {
+    for value in script.values.values_mut() {
+        let ScriptValue::Later(reference) = value else { continue };
+        let mut found = values.named(std::slice::from_ref(reference));
+        let text = found.remove(reference).map(|value| value.to_string());
+        let text = text.ok_or_else(|| format!("its script names `{reference}`, which has no value"))?;
+        if text.contains('\0') {
+            return Err(format!("its script names `{reference}`, whose value has a NUL byte"));
+        }
+        *value = if is_too_long(&text) { ScriptValue::File(text) } else { ScriptValue::Text(text) };
+    }
+    Ok(())
 }
 
 fn holds(condition: &Condition, values: &Values<'_>) -> Result<bool, String> {

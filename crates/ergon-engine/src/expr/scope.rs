@@ -28,7 +28,7 @@ impl Scope {
         self
     }
 
-    fn aliased(&self, reference: &Variable) -> Option<String> {
+    pub(super) fn aliased(&self, reference: &Variable) -> Option<String> {
         let part = match reference.part {
             Part::Value => String::new(),
             Part::Item(index) => format!("[{index}]"),

@@ -74,8 +74,16 @@ pub fn expand_json(value: &mut Value, scope: &Scope) {
             }
         }
         Value::Object(fields) => {
+            // A script with tags is never written to: what they stand for is beside it.
+            let is_template = fields.contains_key(SCRIPT_VALUES);
             for (name, field) in fields {
                 match field {
+                    Value::String(_) if name == "script" && is_template => {}
+                    Value::Object(values) if name == SCRIPT_VALUES => {
+                        for value in values.values_mut() {
+                            expand_script_value(value, scope);
+                        }
+                    }
                     Value::Array(params) if name == "params" && params.iter().all(Value::is_object) => {
                         for param in params.iter_mut() {
                             expand_param(param, scope);
@@ -86,6 +94,22 @@ pub fn expand_json(value: &mut Value, scope: &Scope) {
             }
         }
         _ => {}
+    }
+}
+
+/// The field of a step with what its script's tags stand for.
+const SCRIPT_VALUES: &str = "scriptValues";
+
+/// Puts a value in the place of a reference, or the other reference that it stands for. A value is not looked at again.
+fn expand_script_value(value: &mut Value, scope: &Scope) {
+    let found = variables(value["reference"].as_str().unwrap_or_default());
+    let [variable] = found.as_slice() else { return };
+    let Some(fields) = value.as_object_mut() else { return };
+    if let Some(other) = scope.aliased(variable) {
+        fields.insert("reference".to_owned(), other.into());
+    } else if let Some(known) = scope.look_up(variable) {
+        fields.remove("reference");
+        fields.insert("value".to_owned(), serde_json::to_value(known.as_ref()).unwrap_or_default());
     }
 }
 
@@ -214,6 +238,34 @@ mod tests {
                     {"name": "d", "default": "A"}
                 ],
                 "env": [{"name": "l", "value": "[\"1\",\"2 3\"]"}]
+            })
+        );
+    }
+
+    #[test]
+    fn values_of_scripts_are_put_beside_them_and_not_scanned_again() {
+        let mut scope = scope();
+        scope.alias(&["params", "other"], "steps.s.results.r");
+        let value = |name: &str| serde_json::json!({"reference": format!("$(params.{name})")});
+        let mut step = serde_json::json!({
+            "script": "echo {{params.evil}} $(params.a)",
+            "scriptValues": {
+                "e": value("evil"), "l": value("list"), "i": value("list[1]"), "k": value("object.key"),
+                "o": value("other"), "u": value("unknown"),
+            }
+        });
+        expand_json(&mut step, &scope);
+        let once = step.clone();
+        expand_json(&mut step, &scope);
+        assert_eq!(step, once);
+        assert_eq!(
+            step,
+            serde_json::json!({
+                "script": "echo {{params.evil}} $(params.a)",
+                "scriptValues": {
+                    "e": {"value": "$(params.a)"}, "l": {"value": ["1", "2 3"]}, "i": {"value": "2 3"},
+                    "k": {"value": "value"}, "o": {"reference": "$(steps.s.results.r)"}, "u": value("unknown"),
+                }
             })
         );
     }

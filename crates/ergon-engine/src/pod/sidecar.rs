@@ -101,7 +101,11 @@ fn ordinary(sidecar: &Sidecar, container: Container, argv: Vec<String>) -> Made 
     let plan = StepPlan {
         container: name,
         argv,
-        script: sidecar.script.as_deref().map(|script| Script { text: with_shebang(script), path: None }),
+        script: sidecar.script.as_deref().map(|script| Script {
+            text: with_shebang(script),
+            path: None,
+            ..Default::default()
+        }),
         is_sidecar: true,
         grace_ms: GRACE_MS,
         ..Default::default()

@@ -8,7 +8,7 @@ use ergon_api::{Group, Step, StepOutputConfig, WhenExpression, WhenOperator};
 use ergon_wire::{Breakpoints, Condition, OnError, Script, StepPlan};
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 
-use super::{PodError, PodInput, merge, security, volumes};
+use super::{PodError, PodInput, merge, script, security, volumes};
 use crate::Library;
 use crate::action::ImageConfig;
 use crate::task::paths::{self, step_container};
@@ -81,7 +81,10 @@ pub(super) fn plan(input: &PodInput<'_>, step: &Step, at: usize) -> Result<StepP
     let (argv, script) = match &step.script {
         Some(script) => (
             step.args.clone(),
-            Some(Script { text: with_shebang(script), path: paths::script(input.group, at) }),
+            Some(Script {
+                path: paths::script(input.group, at),
+                ..script::of(input.group, step, at, script)?
+            }),
         ),
         None if step.command.is_empty() => (image_argv(input, step)?, None),
         None => ([step.command.as_slice(), &step.args].concat(), None),

@@ -1,5 +1,6 @@
 //! From a run and its Pipeline to a spec with parameters and context in place, ready to be carried out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use ergon_api::texts::variables_in;
 use ergon_api::variables::Part;
 use ergon_api::{
     Group, ParamValue, PipelineRun, PipelineSpec, PipelineTask, TaskSpec, WorkspaceBinding,
-    WorkspaceDeclaration, WorkspacePipelineTaskBinding, reasons::pipeline_run as reasons,
+    WorkspaceDeclaration, WorkspacePipelineTaskBinding, language, reasons::pipeline_run as reasons,
 };
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
@@ -44,6 +45,11 @@ pub(super) struct Prepared {
 /// What the user must mend, with the condition's reason.
 pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Result<Prepared, Invalid> {
     let pipeline_name = pipeline_name(group, run);
+    let mut spec = Cow::Borrowed(spec);
+    if group == Group::Ergon {
+        language::bind_pipeline(spec.to_mut());
+    }
+    let spec = spec.as_ref();
     // A mistake in the order is told before one in the values.
     Graph::build(&spec.tasks).map_err(|error| no_graph(run, &error))?;
     let mut values = params::resolve(&spec.params, &run.spec.params)
@@ -289,6 +295,12 @@ fn put(
             inner.remove(&["workspaces", &name, "bound"]);
         }
         embedded.task = expand_object(&embedded.task, &inner)?;
+        for step in &mut embedded.task.steps {
+            // The pipeline's own values are not checked against what the task declares.
+            for value in step.script_values.iter_mut().flat_map(BTreeMap::values_mut) {
+                value.constrained &= value.value.is_none();
+            }
+        }
         put.task_spec = Some(embedded);
     }
     put.pipeline_spec = pipeline;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ergon_api::variables::{Part, Variable, variables};
 use ergon_api::{
     Group, Param, ParamSpec, ParamValue, Provenance, RefSource, Step, StepActionSpec, StepRef, StepState,
-    TaskRun, TaskSpec, reasons::task_run as reasons,
+    TaskRun, TaskSpec, language, reasons::task_run as reasons,
 };
 
 use super::inputs::{Invalid, list, reference_scope};
@@ -119,6 +119,7 @@ impl<'a> Actions<'a> {
 /// # Errors
 /// Parameters that do not fit those that the StepAction declares, and values that do not fit where they are used.
 pub(super) fn merge(
+    group: Group,
     step: &Step,
     at: usize,
     action: &StepActionSpec,
@@ -136,13 +137,19 @@ pub(super) fn merge(
     own_scope.extend(&params(step, at, &action.params, given.collect())?);
     let own = Step { ref_: None, params: Vec::new(), ..step.clone() };
     let own = expand_object(&own, scope).map_err(internal)?;
-    let body = StepActionSpec { params: Vec::new(), description: None, ..action.clone() };
+    let body = StepActionSpec { params: Vec::new(), description: None, script: None, ..action.clone() };
+    let mut scripted = Step { script: action.script.clone(), ..Step::default() };
+    if group == Group::Ergon {
+        language::bind_step(&mut scripted, &action.params);
+    }
+    let scripted = expand_object(&scripted, &own_scope).map_err(internal)?;
     let body = expand_object(&body, &own_scope).map_err(internal)?;
     Ok(Step {
         image: body.image,
         command: body.command,
         args: body.args,
-        script: body.script,
+        script: scripted.script,
+        script_values: scripted.script_values,
         env: body.env,
         working_dir: body.working_dir,
         results: body.results,

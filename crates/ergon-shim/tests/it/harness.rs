@@ -82,7 +82,7 @@ impl Place {
     pub(crate) fn script(&self, text: &str) -> StepPlan {
         let text =
             if text.starts_with("#!") { text.to_owned() } else { format!("#!/bin/sh\nset -e\n{text}") };
-        StepPlan { script: Some(Script { text, path: None }), ..self.step(&[]) }
+        StepPlan { script: Some(Script { text, path: None, ..Default::default() }), ..self.step(&[]) }
     }
 
     /// Runs a step from start to end.

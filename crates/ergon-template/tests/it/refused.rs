@@ -1,20 +1,27 @@
 //! What cannot be safe is refused, with its place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ergon_template::{Kind, Name, RenderError, Template};
-use serde_json::json;
+use ergon_template::{Given, Kind, Name, RenderError, Template};
+use serde_json::{Value, json};
 
 fn compile(source: &str) -> Result<Template, String> {
-    let name = |kind, constrained| Name { kind, constrained };
+    let name = |kind, constrained| Name { constrained, ..Name::of(kind) };
     let names = [
         ("params.text", name(Kind::Text, false)),
         ("params.number", name(Kind::Number, false)),
         ("params.one-of", name(Kind::Text, true)),
         ("params.list", name(Kind::List, false)),
+        ("params.object", name(Kind::Object, false)),
+        ("steps.a.results.r", Name { late: true, ..Name::of(Kind::Text) }),
     ];
     let names = names.into_iter().map(|(key, name)| (key.to_owned(), name)).collect();
     Template::script(source, &names, &BTreeSet::new()).map_err(|e| e.to_string())
+}
+
+fn given(values: Value) -> BTreeMap<String, Given> {
+    let values: BTreeMap<String, Value> = serde_json::from_value(values).expect("a map");
+    values.into_iter().map(|(name, value)| (name, Given::Known(value))).collect()
 }
 
 #[test]
@@ -50,7 +57,7 @@ fn a_place_that_cannot_be_safe_is_refused() {
         ("echo ${x:-{{params.text}}}", "1:11: a value in `${…}`"),
         ("echo $'{{params.text}}'", "1:6: a `$'…'` with a tag"),
         ("echo ${{params.text}}", "1:6: a `$` before a tag"),
-        ("echo \\{{params.text}}", "1:7: a backslash before a tag"),
+        ("echo \\\\{{params.text}} 'a", "1:26: a quote, substitution"),
         ("echo {{#if params.text}}'{{/if}}a'", "1:6: a block whose branches end in different quotes"),
         ("echo {{#each params.list}}\"{{/each}}", "1:6: a block whose branches"),
         ("echo{{#if params.text}} {{/if}}#x", "1:32: a `#` that may begin a comment"),
@@ -71,6 +78,31 @@ fn a_place_that_cannot_be_safe_is_refused() {
         ("echo $(case x in x) echo {{params.text}};; esac", "1:48: a quote, substitution"),
         ("x=$(echo case x in a) {{params.text}}", "1:14: a `case` in the middle"),
         ("{{> other}}", "1:1: `> other`"),
+        (
+            "docker inspect -f '{{.Id}}'",
+            "1:20: `.Id`; write a name, or a helper and what it is given; or `\\{{`",
+        ),
+        ("docker ps -f '{{json .}}'", "1:15: `json .`; write a name"),
+        ("echo '{{range .Items}}'", "1:7: `range .Items`; write a name"),
+        ("echo {{upper params.text}}", "1:6: `upper`, which is no helper"),
+        ("echo {{lower}}", "1:6: `lower` is not known"),
+        ("echo {{lower params.text params.text}}", "1:6: `lower` with 2 arguments; write it with one"),
+        ("echo {{lower params.list}}", "1:6: `lower` of a list or an object"),
+        ("echo {{join params.text}}", "1:6: `join` of what is no list"),
+        ("echo {{params.object}}", "1:6: `params.object` is an object"),
+        ("echo {{this}}", "1:6: `this` outside of `#each` and `#with`"),
+        ("echo {{#with params.text}}{{@index}}{{/with}}", "1:27: `@index` outside of `#each`"),
+        ("{{#each params.list}}{{this.key}}{{/each}}", "1:22: a key of `this`, which is no object"),
+        (
+            "{{#if steps.a.results.r}}a{{/if}}",
+            "1:1: a block or helper that looks at a value that is known only",
+        ),
+        ("echo {{lower steps.a.results.r}}", "1:6: a block or helper that looks at"),
+        ("echo {{lower (lower params.text}}", "1:6: a `(` without its `)`"),
+        ("echo {{default params.text \"x}}", "1:6: a text without its second quote"),
+        ("{{#if params.text}}{{else}}{{else}}{{/if}}", "1:28: `{{else}}` without its block"),
+        ("a {{#if params.text}}b{{else if params.number}}'{{/if}}", "1:23: a block whose branches"),
+        ("{{lower params.text}} x", "1:1: a value as the name of a command"),
         ("{{#if params.text}}a", "1:1: `#if` without an end"),
     ] {
         let error = compile(source).err().unwrap_or_else(|| panic!("not refused: {source}"));
@@ -86,6 +118,8 @@ fn what_the_author_constrains_may_stand_in_more_places() {
         "echo $((1+{{params.number}}))",
         "#!/usr/bin/lua\nprint({{{params.one-of}}}, {{{params.number}}})",
         "echo {{{params.number}}}",
+        "eval {{lower params.one-of}}",
+        "echo $(({{params.number}} + {{#each params.list}}{{@index}} + {{/each}}0))",
     ] {
         compile(source).unwrap_or_else(|e| panic!("{source}\n{e}"));
     }
@@ -95,8 +129,8 @@ fn what_the_author_constrains_may_stand_in_more_places() {
 fn names_of_variables_are_the_same_each_time_and_nobody_elses() {
     let template =
         compile("echo {{params.text}} ERGON_V {{params.number}} {{params.text}}").expect("compiles");
-    let values = serde_json::from_value(json!({"params.text": "a", "params.number": 2})).expect("a map");
-    let rendered = template.render(&values, "/x").expect("renders");
+    let values = given(json!({"params.text": "a", "params.number": 2}));
+    let rendered = template.render(&values).expect("renders");
     assert_eq!(rendered.script, "echo \"${ERGON_V_1}\" ERGON_V \"${ERGON_V_2}\" \"${ERGON_V_1}\"");
     assert_eq!(
         rendered.env,
@@ -107,8 +141,42 @@ fn names_of_variables_are_the_same_each_time_and_nobody_elses() {
 #[test]
 fn values_that_do_not_fit_are_errors() {
     let template = compile("echo {{params.text}}").expect("compiles");
-    let render = |value| template.render(&serde_json::from_value(value).expect("a map"), "/x").err();
+    let render = |value| template.render(&given(value)).err();
     assert_eq!(render(json!({})), Some(RenderError::Missing("params.text".into())));
     assert_eq!(render(json!({"params.text": "a\0b"})), Some(RenderError::Nul("params.text".into())));
     assert!(matches!(render(json!({"params.text": 1})), Some(RenderError::Kind { .. })));
+}
+
+#[test]
+fn the_names_that_a_template_uses_are_found_with_their_places() {
+    let source = "{{params.a}}\n{{#each params.l as |i|}}{{i}}{{this}}{{@index}}{{lower params.b}}{{/each}}{{params.a}}";
+    let used: Vec<String> = Template::names(source)
+        .expect("a template")
+        .into_iter()
+        .map(|used| format!("{}:{}:{}", used.line, used.column, used.name))
+        .collect();
+    assert_eq!(used, ["1:1:params.a", "2:1:params.l", "2:49:params.b"]);
+}
+
+#[test]
+fn a_value_that_comes_later_is_put_down_by_where_it_comes_from() {
+    let template =
+        compile("#!/bin/sh\necho {{steps.a.results.r}} '{{steps.a.results.r}}'").expect("compiles");
+    let values = [("steps.a.results.r".to_owned(), Given::Later("from".to_owned()))].into();
+    let rendered = template.render(&values).expect("renders");
+    assert_eq!(rendered.later, [("ERGON_V1".to_owned(), "from".to_owned())].into());
+    let line = rendered.script.lines().nth(1).expect("a second line");
+    assert!(line.ends_with("}; echo \"${ERGON_V1}\" ''\"${ERGON_V1}\"''"), "{line}");
+}
+
+#[test]
+fn what_helpers_make_is_bounded() {
+    let many = "x".repeat(100_000);
+    for (source, text) in [
+        ("echo {{replace params.text \"x\" params.text}}", many.as_str()),
+        ("echo {{indent (indent (replace params.text \"x\" \"\ny\") 80) 80}}", many.as_str()),
+    ] {
+        let template = compile(source).expect("compiles");
+        assert_eq!(template.render(&given(json!({"params.text": text}))), Err(RenderError::TooLong));
+    }
 }

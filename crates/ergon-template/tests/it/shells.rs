@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use ergon_template::{Kind, Name, Template};
+use ergon_template::{Given, Kind, Name, Template, is_too_long};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 /// Each writes its values with a NUL after each: the template, and what it writes for the values a and b, the number n
 /// and the list l.
-const PIECES: [(&str, &[&str]); 24] = [
+const PIECES: [(&str, &[&str]); 38] = [
     ("p {{a}}", &["{a}"]),
     ("p x{{a}}y{{b}}z", &["x{a}y{b}z"]),
     ("p \"{{a}}\"", &["{a}"]),
@@ -35,8 +35,28 @@ const PIECES: [(&str, &[&str]); 24] = [
     ("{{#if a}}p {{a}}{{else}}p none{{/if}}", &["{a|none}"]),
     ("p {{#each l}}{{this}} {{/each}}{{a}}", &["{l}", "{a}"]),
     ("{{#each l as |i|}}\np \"i={{i}}\"\n{{/each}}", &["{i=l}"]),
+    ("p \\{{x}} '\\{{{x}}}' \"\\{{ {{a}} }}\"", &["{{x}}", "{{{x}}}", "{{ {a} }}"]),
+    ("p {{late}} 'x{{late}}' \"{{late}}y\"", &["{late}", "x{late}", "{late}y"]),
+    (
+        "p {{#each l}}{{#if @first}}first {{/if}}{{#if @last}}last {{/if}}{{@index}}=\"{{this}}\" {{/each}}",
+        &["{i}"],
+    ),
+    ("{{#each l}}p {{this}}\n{{else}}p {{a}} none\n{{/each}}", &["{l|a}"]),
+    ("{{#each o}}p '{{@key}}={{this}}'\n{{/each}}", &["k1={a}", "k2=x"]),
+    ("{{#with o as |it|}}p {{it.k1}} {{this.k2}}{{/with}}", &["{a}", "x"]),
+    ("{{#each l}}{{#each ../l2}}p \"{{../this}}{{this}}\"\n{{/each}}{{/each}}", &["{l*yz}"]),
+    ("{{#if (eq a b)}}p same{{else if (not a)}}p none{{else}}p {{a}}{{/if}}", &["{a?b}"]),
+    ("{{#unless (and a b)}}p one{{else}}p {{b}}{{/unless}}", &["{a&b}"]),
+    ("p {{default a 'none'}} \"{{lower b}}\"", &["{a|none}", "{lower b}"]),
+    ("p {{join l}} '{{join l \", \"}}' {{json l}}", &["{join}", "{join, }", "{json}"]),
+    ("p {{replace a \"$\" \"'\"}} {{basename \"x/y/\"}} {{sha256 \"\"}}", &["{a'}", "y", EMPTY]),
+    ("eval \"p {{quote 'it'}}\"; p {{quote a}}", &["it", "{quote a}"]),
+    ("cat <<EOF\n{{indent a 2}}\nEOF\np", &["{indent a}\n"]),
     ("# it's `a` $(comment\np `echo \\`echo a\\``{{a}}", &["a{a}"]),
 ];
+
+/// The SHA-256 of nothing.
+const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 const HEAD: &str =
     "#!/bin/sh\ne=\np() { if [ $# = 0 ]; then printf '\\000'; else printf '%s\\000' \"$@\"; fi; }\n";
@@ -68,6 +88,36 @@ fn expected(pieces: &[usize], values: &BTreeMap<String, Value>) -> Vec<u8> {
             "{l}" => list.iter().map(|item| (*item).to_owned()).collect(),
             "{i=l}" => list.iter().map(|item| format!("i={item}")).collect(),
             "{n+1}" => vec![(n + 1).to_string()],
+            "{i}" if list.is_empty() => vec![String::new()],
+            "{i}" => {
+                let last = list.len().saturating_sub(1);
+                let word = |(n, item): (usize, &&str)| {
+                    let start = if n == 0 { vec!["first".to_owned()] } else { Vec::new() };
+                    let end = (n == last).then(|| "last".to_owned());
+                    start.into_iter().chain(end).chain([format!("{n}={item}")]).collect::<Vec<_>>()
+                };
+                list.iter().enumerate().flat_map(word).collect()
+            }
+            "{l|a}" if list.is_empty() => vec![a.to_owned(), "none".to_owned()],
+            "{l|a}" => list.iter().map(|item| (*item).to_owned()).collect(),
+            "{l*yz}" => list.iter().flat_map(|item| ["y", "z"].map(|end| format!("{item}{end}"))).collect(),
+            "{a?b}" if a == b => vec!["same".to_owned()],
+            "{a?b}" => vec![if is_no(a) { "none" } else { a }.to_owned()],
+            "{a&b}" => vec![if is_no(a) || is_no(b) { "one" } else { b }.to_owned()],
+            "{lower b}" => vec![b.to_lowercase()],
+            "{join}" => vec![list.join(",")],
+            "{join, }" => vec![list.join(", ")],
+            "{json}" => vec![values["l"].to_string()],
+            "{a'}" => vec![a.replace('$', "'")],
+            "{quote a}" => vec![format!("'{}'", a.replace('\'', "'\\''"))],
+            "{indent a}\n" => vec![
+                a.split('\n')
+                    .map(|line| if line.is_empty() { String::new() } else { format!("  {line}") })
+                    .collect::<Vec<_>>()
+                    .join("\n")
+                    + "\n",
+            ],
+            "{late}" | "x{late}" | "{late}y" => vec![wanted.replace("{late}", &late(b))],
             "{a|none}" => vec![if a.is_empty() { "none" } else { a }.to_owned()],
             // In two steps, since `a` may hold the text `{b}`.
             wanted => {
@@ -82,17 +132,46 @@ fn expected(pieces: &[usize], values: &BTreeMap<String, Value>) -> Vec<u8> {
     out
 }
 
+fn is_no(text: &str) -> bool {
+    text.is_empty() || text == "false"
+}
+
+/// The value that comes later: sometimes too long for the environment.
+fn late(b: &str) -> String {
+    b.repeat(if b.len() % 3 == 1 { 30_000 } else { 1 })
+}
+
 fn check(pieces: &[usize], values: &BTreeMap<String, Value>) {
     let source = pieces.iter().fold(HEAD.to_owned(), |source, piece| source + PIECES[*piece].0 + "\n");
-    let name = |kind| Name { kind, constrained: false };
-    let names = [("a", Kind::Text), ("b", Kind::Text), ("n", Kind::Number), ("l", Kind::List)];
-    let names = names.into_iter().map(|(key, kind)| (key.to_owned(), name(kind))).collect();
+    let names = [
+        ("a", Kind::Text),
+        ("b", Kind::Text),
+        ("n", Kind::Number),
+        ("l", Kind::List),
+        ("l2", Kind::List),
+        ("o", Kind::Object),
+    ];
+    let mut names: BTreeMap<String, Name> =
+        names.into_iter().map(|(key, kind)| (key.to_owned(), Name::of(kind))).collect();
+    names.insert("late".to_owned(), Name { late: true, ..Name::of(Kind::Text) });
+    let mut given: BTreeMap<String, Given> =
+        values.iter().map(|(name, value)| (name.clone(), Given::Known(value.clone()))).collect();
+    given.insert("l2".to_owned(), Given::Known(json!(["y", "z"])));
+    given.insert("o".to_owned(), Given::Known(json!({"k1": values["a"], "k2": "x"})));
+    given.insert("late".to_owned(), Given::Later("somewhere".to_owned()));
     let template =
         Template::script(&source, &names, &BTreeSet::new()).unwrap_or_else(|e| panic!("{e}\n{source}"));
     let folder = tempfile::tempdir().expect("a folder");
-    let rendered = template.render(values, &folder.path().to_string_lossy()).expect("renders");
+    let mut rendered = template.render(&given).expect("renders");
+    for name in std::mem::take(&mut rendered.later).into_keys() {
+        let value = late(text(&values["b"]));
+        let map = if is_too_long(&value) { &mut rendered.files } else { &mut rendered.env };
+        map.insert(name, value);
+    }
     for (name, value) in &rendered.files {
-        std::fs::write(folder.path().join(name), value).expect("a file");
+        let path = folder.path().join(name);
+        std::fs::write(&path, value).expect("a file");
+        rendered.env.insert(format!("{name}_FILE"), path.to_string_lossy().into_owned());
     }
     let script = folder.path().join("script");
     std::fs::write(&script, &rendered.script).expect("a script");

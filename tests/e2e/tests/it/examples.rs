@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// All folders of examples.
-const EXAMPLES: [&str; 6] = ["ci", "failure", "fan-out", "finally", "hello", "params-results"];
+const EXAMPLES: [&str; 7] = ["ci", "failure", "fan-out", "finally", "hello", "language", "params-results"];
 
 /// One entry of an `expect.yaml`.
 #[derive(Debug, Deserialize)]
@@ -77,6 +77,11 @@ async fn finally() -> Result<()> {
 #[tokio::test]
 async fn failure() -> Result<()> {
     example("failure").await
+}
+
+#[tokio::test]
+async fn language() -> Result<()> {
+    example("language").await
 }
 
 /// A new folder of examples must get its test here.

@@ -1,0 +1,72 @@
+//! A step's script, with what it reads from its environment.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use ergon_api::variables::variables;
+use ergon_api::{Group, ParamValue, ScriptValue, Step, language};
+use ergon_template::{Given, Kind, Name, Template};
+use ergon_wire::Script;
+use serde_json::Value;
+
+use super::PodError;
+use super::step::with_shebang;
+
+/// The script of the step at this place. Under `ergon.dev` one with tags is a template, and the values that it names are
+/// never in its text.
+pub(super) fn of(group: Group, step: &Step, at: usize, script: &str) -> Result<Script, PodError> {
+    if group != Group::Ergon || !language::is_template(script) {
+        return Ok(Script { text: with_shebang(script), ..Script::default() });
+    }
+    let script = script.strip_prefix('\n').unwrap_or(script);
+    let refused = |message: String| PodError::Field { field: format!("spec.steps[{at}].script"), message };
+    let mut bound = Cow::Borrowed(step);
+    if step.script_values.is_none() {
+        language::bind_step(bound.to_mut(), &[]);
+    }
+    let mut names = BTreeMap::new();
+    let mut given = BTreeMap::new();
+    for (name, value) in bound.script_values.iter().flatten() {
+        let constrained = value.constrained;
+        let (kind, value) = read(name, value).ok_or_else(|| refused(format!("`{name}` has no value")))?;
+        names.insert(name.clone(), Name { kind, constrained, late: matches!(value, Given::Later(_)) });
+        given.insert(name.clone(), value);
+    }
+    let taken = step.env.iter().map(|variable| variable.name.clone()).collect();
+    let template = Template::script(script, &names, &taken).map_err(|error| refused(error.to_string()))?;
+    let rendered = template.render(&given).map_err(|error| refused(error.to_string()))?;
+    let text = |(name, text)| (name, ergon_wire::ScriptValue::Text(text));
+    let file = |(name, text)| (name, ergon_wire::ScriptValue::File(text));
+    let later = |(name, text)| (name, ergon_wire::ScriptValue::Later(text));
+    let values = rendered
+        .env
+        .into_iter()
+        .map(text)
+        .chain(rendered.files.into_iter().map(file))
+        .chain(rendered.later.into_iter().map(later));
+    Ok(Script { text: with_shebang(&rendered.script), values: values.collect(), path: None })
+}
+
+/// What a name stands for; none where that is not known, and will not be.
+fn read(name: &str, value: &ScriptValue) -> Option<(Kind, Given)> {
+    let Some(known) = &value.value else {
+        let found = variables(value.reference.as_deref()?);
+        let variable = found.first()?;
+        let is_late = matches!(variable.names().as_slice(), ["steps", _, "results", _, ..]);
+        return is_late.then(|| (Kind::Text, Given::Later(variable.text.clone())));
+    };
+    let found = language::reference(name).map(|reference| variables(&reference)).unwrap_or_default();
+    let names = found.first().map(ergon_api::variables::Variable::names).unwrap_or_default();
+    let (kind, value) = match (&known.0, names.as_slice()) {
+        (ParamValue::String(text), ["workspaces", _, "bound"]) => {
+            (Kind::Boolean, Value::Bool(text == "true"))
+        }
+        (ParamValue::String(text), ["context", "task", "retry-count"]) => {
+            (Kind::Number, text.parse::<u64>().ok()?.into())
+        }
+        (ParamValue::String(text), _) => (Kind::Text, text.clone().into()),
+        (ParamValue::Array(items), _) => (Kind::List, items.clone().into()),
+        (ParamValue::Object(map), _) => (Kind::Object, serde_json::to_value(map).ok()?),
+    };
+    Some((kind, Given::Known(value)))
+}

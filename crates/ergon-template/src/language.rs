@@ -1,0 +1,32 @@
+//! The languages that scripts are written in, as far as their shebangs tell.
+
+/// How values get into a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// By references to the environment, quoted for their places.
+    Shell,
+    /// Not known here: not at all, but for what the task's author has written down.
+    Other,
+}
+
+const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ash", "zsh"];
+
+impl Language {
+    pub fn of(source: &str) -> Self {
+        match interpreter(source) {
+            name if SHELLS.contains(&name) => Self::Shell,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The interpreter that a script's first line names, without its folder.
+pub(crate) fn interpreter(script: &str) -> &str {
+    let Some(line) = script.strip_prefix("#!").and_then(|rest| rest.lines().next()) else { return "sh" };
+    let mut words = line.split_whitespace().map(|word| word.rsplit('/').next().unwrap_or_default());
+    match words.next().unwrap_or_default() {
+        "env" => words.find(|word| !word.starts_with('-') && !word.contains('=')).unwrap_or_default(),
+        "busybox" => words.next().unwrap_or_default(),
+        word => word,
+    }
+}
