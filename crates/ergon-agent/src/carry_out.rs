@@ -122,7 +122,7 @@ struct Containers {
     /// By the container's name, in their order.
     steps: BTreeMap<String, Vec<StepId>>,
     of: BTreeMap<StepId, String>,
-    /// The task that ran last in a container that several steps have.
+    /// The task, or the try of it, that ran last in a container that several steps have.
     last_task: BTreeMap<String, usize>,
 }
 
@@ -163,7 +163,7 @@ impl Containers {
         Some(Box::new(Company {
             more,
             fresh: before.is_some_and(|before| before != id.task),
-            title: Company::title(&task.name, own.strip_prefix("step-").unwrap_or(own)),
+            title: Company::title(&task.try_name(), own.strip_prefix("step-").unwrap_or(own)),
         }))
     }
 }
@@ -272,6 +272,7 @@ fn log(plan: &PodPlan, event: &Event) {
         }
         Event::Lost { id, .. } => tracing::warn!(container = container(id), "lost"),
         Event::StopTask { task, .. } => tracing::info!(task, "told to stop a task"),
+        Event::StopTries { task, before, .. } => tracing::info!(task, before, "told to stop tries of a task"),
         Event::Halt { .. } => tracing::debug!("told to start no other task"),
         Event::Stop { reason, .. } => tracing::info!(?reason, "told to stop"),
     }

@@ -22,10 +22,10 @@ fn folder_in(plan: &PodPlan, task: &TaskPlan, directory: &Path) -> PathBuf {
     if plan.pipeline.is_none() {
         return directory.to_owned();
     }
-    // In a shared pod each task has a directory of its own, but for those in another one's container.
+    // In a shared pod each try of a task has a directory of its own, but for those in another one's container.
     let place = task.steps.first().map(StepPlan::place);
     let has_it = |other: &&TaskPlan| other.steps.iter().any(|step| Some(step.container.as_str()) == place);
-    directory.join(&plan.tasks.iter().find(has_it).unwrap_or(task).name)
+    directory.join(plan.tasks.iter().find(has_it).unwrap_or(task).try_name())
 }
 
 /// Makes a task's links anew in a folder that another task had before.

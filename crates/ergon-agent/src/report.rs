@@ -143,6 +143,9 @@ impl Reporter {
                         for task in answer.stop_tasks {
                             let _ = events.send(Event::StopTask { task, at: now() });
                         }
+                        for (task, before) in answer.stop_tries {
+                            let _ = events.send(Event::StopTries { task, before, at: now() });
+                        }
                         if report.done {
                             return;
                         }

@@ -35,6 +35,8 @@ pub enum Event {
     Lost { id: StepId, at: Millis },
     /// End one of the tasks that share the pod, by its name. The others go on, as their pipeline run says.
     StopTask { task: String, at: Millis },
+    /// End what runs of the tries before this one, counted from 0, of a task that shares the pod. The next try follows.
+    StopTries { task: String, before: usize, at: Millis },
     /// Start no other task of those that share the pod, but for final ones. What runs goes on.
     Halt { at: Millis },
     /// End what runs and start nothing more. The first one counts.
@@ -154,7 +156,7 @@ impl PodState {
         let mut commands = Vec::new();
         let at = match &event {
             Event::Ended { record, .. } => Some(record.finished_at),
-            Event::Lost { at, .. } | Event::StopTask { at, .. } => Some(*at),
+            Event::Lost { at, .. } | Event::StopTask { at, .. } | Event::StopTries { at, .. } => Some(*at),
             _ => None,
         };
         let changed = match event {
@@ -163,6 +165,7 @@ impl PodState {
             Event::Ended { id, record } => self.ended(id, record, &mut commands),
             Event::Lost { id, at } => self.lost(id, at, &mut commands),
             Event::StopTask { task, at } => self.stop_task(&task, at, &mut commands),
+            Event::StopTries { task, before, at } => self.stop_tries(&task, before, at, &mut commands),
             Event::Halt { at } => self.halt(at, &mut commands),
             Event::Stop { reason, at } => self.stop(reason, at, &mut commands),
         };
@@ -193,23 +196,29 @@ impl PodState {
         parts.all(|part| part.has_ended() && part.link == Link::Closed)
     }
 
-    /// Whether a task has failed, or was stopped before its last step had ended.
+    /// Whether a task has failed, or was stopped before its last step had ended. A try that another one followed is none.
     pub fn has_failed(&self) -> bool {
-        self.tasks.iter().any(|task| task.failed)
+        let is_after = |task: &Task, other: &Task| {
+            other.plan.name == task.plan.name && other.plan.retry > task.plan.retry && !other.held
+        };
+        self.tasks.iter().any(|task| task.failed && !self.tasks.iter().any(|other| is_after(task, other)))
     }
 
     /// Tells the pipeline run which tasks have ended, and starts those whose turn has come.
     fn tell(&mut self, at: Millis, commands: &mut Vec<Command>) {
-        let Some(inside) = &mut self.inside else { return };
-        let mut news = false;
-        for (place, task) in self.tasks.iter_mut().enumerate() {
-            if !task.told && !task.held && task.is_over() {
-                task.told = true;
-                news = true;
-                inside.ended(place, task.report().collect(), at);
+        // What is started may be over already, where it was ended before its turn.
+        while let Some(inside) = &mut self.inside {
+            let mut news = false;
+            for (place, task) in self.tasks.iter_mut().enumerate() {
+                if !task.told && !task.held && task.is_over() {
+                    task.told = true;
+                    news = true;
+                    inside.ended(place, task.report().collect(), at);
+                }
             }
-        }
-        if news {
+            if !news {
+                return;
+            }
             self.go_on(at, commands);
         }
     }
@@ -313,15 +322,24 @@ impl PodState {
     }
 
     fn stop_task(&mut self, name: &str, at: Millis, commands: &mut Vec<Command>) -> bool {
-        let Some(place) = self.tasks.iter().position(|task| task.is_shared && task.plan.name == name) else {
-            return false;
-        };
-        // Once is enough: what is told again finds that it has failed.
-        if self.tasks[place].failed || self.tasks[place].is_over() {
-            return false;
+        if let Some(inside) = &mut self.inside {
+            inside.no_more_tries(name);
         }
-        self.end_running(place, StopReason::Cancelled, commands);
-        self.skip_waiting(place, at, commands)
+        self.stop_tries(name, usize::MAX, at, commands)
+    }
+
+    fn stop_tries(&mut self, name: &str, before: usize, at: Millis, commands: &mut Vec<Command>) -> bool {
+        let mut changed = false;
+        for place in 0..self.tasks.len() {
+            let task = &self.tasks[place];
+            let is_meant = task.is_shared && task.plan.name == name && task.plan.retry < before;
+            // Once is enough: what is told again finds that it has failed.
+            if is_meant && !task.failed && !task.is_over() {
+                self.end_running(place, StopReason::Cancelled, commands);
+                changed |= self.skip_waiting(place, at, commands);
+            }
+        }
+        changed
     }
 
     fn halt(&mut self, at: Millis, commands: &mut Vec<Command>) -> bool {

@@ -18,6 +18,7 @@ mod status;
 mod waiting;
 
 pub use crate::fuse::belongs_to;
+pub(crate) use attempt::number as attempt_number;
 pub use attempt::pod_name;
 pub use inputs::Invalid;
 pub use reconcile::reconcile;

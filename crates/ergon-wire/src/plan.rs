@@ -42,6 +42,9 @@ pub struct ReportTarget {
 pub struct TaskPlan {
     /// The `TaskRun`'s name; where a pod is shared, the pipeline task's.
     pub name: String,
+    /// Which try of a task this is that shares a pod, counted from 0: each has its own steps.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub retry: usize,
     pub steps: Vec<StepPlan>,
     /// What runs beside the steps: started before the first of them, ended after the last. They leave no results.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -57,10 +60,26 @@ impl TaskPlan {
         self.steps.iter().chain(&self.sidecars)
     }
 
+    /// The name that this try of the task has among all in the pod: see [`try_name`].
+    pub fn try_name(&self) -> String {
+        try_name(&self.name, self.retry)
+    }
+
     /// The step or sidecar at this place of [`Self::parts`].
     pub fn part(&self, at: usize) -> Option<&StepPlan> {
         self.steps.get(at).or_else(|| self.sidecars.get(at.checked_sub(self.steps.len())?))
     }
+}
+
+/// What a try of a task is called in a pod that tasks share: `build`, then `build.retry1`, …. A task's own name has no
+/// dot.
+pub fn try_name(task: &str, retry: usize) -> String {
+    if retry == 0 { task.to_owned() } else { format!("{task}.retry{retry}") }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_first(retry: &usize) -> bool {
+    *retry == 0
 }
 
 /// One step. Its container runs the shim, which waits until it is told to run this.

@@ -1,5 +1,7 @@
 //! The agent's report: always the whole state of its pod, so that any one of them is enough.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ExitRecord, Millis};
@@ -64,6 +66,9 @@ pub struct ReportAnswer {
     /// In a pod that tasks share: those of them whose runs are over, and which are to end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop_tasks: Vec<String>,
+    /// In such a pod, by task: the tries before this one are over, and are to end. The task goes on with the next.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stop_tries: BTreeMap<String, usize>,
     /// In such a pod: no other task is to start.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub halt: bool,

@@ -73,6 +73,7 @@ impl Pod {
         let sidecars = sidecars.collect();
         let task = TaskPlan {
             name: "task".to_owned(),
+            retry: 0,
             steps: steps.collect(),
             sidecars,
             results: vec!["digest".to_owned()],

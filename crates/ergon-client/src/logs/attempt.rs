@@ -8,7 +8,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::Reader;
-use ergon_wire::Company;
+use ergon_wire::{Company, try_name};
 
 use super::container::{self, Target};
 use super::pod::{PodLook, PodView};
@@ -68,7 +68,9 @@ impl Attempt {
     /// Whose lines are whose in a container's log.
     pub fn sections(&self, container: &str) -> Sections {
         match &self.company {
-            Some(company) if company == container => Sections::of(&self.task),
+            Some(company) if company == container => {
+                Sections::of(&try_name(&self.task, self.number.saturating_sub(1)))
+            }
             _ => Sections::default(),
         }
     }

@@ -180,7 +180,7 @@ async fn take(
     {
         let children = runs.task_runs.owned_by(run.uid());
         let children: Vec<&TaskRun> = children.iter().map(AsRef::as_ref).collect();
-        (answer.stop_tasks, answer.halt) = fuse::orders(key.group, &run, &children, &identity.name);
+        answer = ReportAnswer { sequence, ..fuse::orders(key.group, &run, &children, &identity.name) };
     }
     Ok((answer, label))
 }

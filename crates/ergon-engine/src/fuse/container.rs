@@ -11,18 +11,18 @@ use crate::pod::{self, AGENT};
 
 /// The first of each task's neighbours that have one container together, for those that wish it and can. Neighbours in a
 /// chain never run at once.
-pub(super) fn leads<'a>(chains: &[Vec<&'a str>], members: &[Member]) -> BTreeMap<&'a str, &'a str> {
+pub(super) fn leads<'a>(chains: &'a [Vec<String>], members: &[Member]) -> BTreeMap<&'a str, &'a str> {
     let mut leads = BTreeMap::new();
     for chain in chains {
         let mut last: Option<(&'a str, Container)> = None;
         for task in chain {
-            let alike = members.iter().find(|member| member.task == **task).and_then(alike);
+            let alike = members.iter().find(|member| member.name() == *task).and_then(alike);
             last = match (last, alike) {
                 (Some((lead, known)), Some(one)) if known == one => Some((lead, known)),
-                (_, one) => one.map(|one| (*task, one)),
+                (_, one) => one.map(|one| (task.as_str(), one)),
             };
             if let Some((lead, _)) = &last {
-                leads.insert(*task, *lead);
+                leads.insert(task.as_str(), *lead);
             }
         }
     }
@@ -98,7 +98,8 @@ pub(super) fn join(members: &[Member], leads: &BTreeMap<&str, &str>) -> Vec<Memb
     let mut folders: BTreeMap<&str, Vec<VolumeMount>> = BTreeMap::new();
     let mut containers: BTreeMap<&str, String> = BTreeMap::new();
     for member in members {
-        let Some(lead) = leads.get(member.task.as_str()) else { continue };
+        let name = member.name();
+        let Some(lead) = leads.get(name.as_str()) else { continue };
         let all = folders.entry(lead).or_default();
         for mount in own_mounts(member) {
             if !all.contains(&mount) {
@@ -106,14 +107,15 @@ pub(super) fn join(members: &[Member], leads: &BTreeMap<&str, &str>) -> Vec<Memb
             }
         }
         let first = member.plan.tasks.iter().flat_map(|task| &task.steps).next();
-        if let Some(first) = first.filter(|_| member.task == **lead) {
-            containers.insert(lead, shown(lead, &first.container));
+        if let Some(first) = first.filter(|_| name == **lead) {
+            containers.insert(lead, member.shown(&first.container));
         }
     }
     let mut joined = members.to_vec();
     for member in &mut joined {
-        let Some(lead) = leads.get(member.task.as_str()) else { continue };
-        let is_lead = member.task == **lead;
+        let (name, task, retry) = (member.name(), member.task.clone(), member.retry);
+        let Some(lead) = leads.get(name.as_str()) else { continue };
+        let is_lead = name == **lead;
         let Some(place) = containers.get(lead) else { continue };
         let Some(spec) = &mut member.pod.spec else { continue };
         let mut emptied = Vec::new();
@@ -139,7 +141,7 @@ pub(super) fn join(members: &[Member], leads: &BTreeMap<&str, &str>) -> Vec<Memb
         spec.containers
             .retain(|container| container.name == AGENT || is_lead && !std::mem::replace(&mut seen, true));
         for step in member.plan.tasks.iter_mut().flat_map(|task| &mut task.steps) {
-            let is_its_own = shown(&member.task, &step.container) == *place;
+            let is_its_own = shown(&task, &step.container, retry) == *place;
             step.runs_in = (!is_its_own).then(|| place.clone());
             step.empty_first.clone_from(&emptied);
         }

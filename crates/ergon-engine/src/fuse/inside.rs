@@ -1,6 +1,6 @@
 //! A shared pod's own decisions: the pipeline run's and the task runs', made again where the steps are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{Config, Duration, Group, PipelineRunSpecStatus, TaskRun};
 use ergon_wire::{Millis, PodPlan, PodReport, StepPlan, StepReport, TaskPlan};
@@ -21,17 +21,21 @@ pub struct Inside {
     part: Part,
     group: Group,
     config: Config,
-    /// What was fixed with the pod, by task.
+    /// What was fixed with the pod, by task and try.
     tasks: Vec<TaskPlan>,
-    /// The tasks' runs as they stand, by the place of the task; those that have not started are not there.
+    /// The tasks' runs as they stand, by the place of the first try; those that have not started are not there.
     runs: BTreeMap<usize, TaskRun>,
+    /// The tries that were started.
+    begun: BTreeSet<usize>,
     /// Those that will not start.
-    never: Vec<bool>,
+    never: BTreeSet<usize>,
+    /// The tasks that are not tried again, however often they may.
+    ended_for_good: BTreeSet<String>,
     /// The first task was started.
     is_begun: bool,
 }
 
-/// What becomes of a task that has not started.
+/// What becomes of a task, or a try of it, that has not started.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
     /// Its turn has come, with all that it waited for in its steps.
@@ -52,23 +56,37 @@ impl Inside {
             config: part.given.config(),
             tasks: plan.tasks.clone(),
             runs: BTreeMap::new(),
-            never: vec![false; plan.tasks.len()],
+            begun: BTreeSet::new(),
+            never: BTreeSet::new(),
+            ended_for_good: BTreeSet::new(),
             is_begun: false,
             part,
         }))
     }
 
-    /// Takes in how a task ended that was started.
-    pub fn ended(&mut self, task: usize, steps: Vec<StepReport>, at: Millis) {
+    /// Takes in how a try of a task ended that was started.
+    pub fn ended(&mut self, place: usize, steps: Vec<StepReport>, at: Millis) {
         let report = PodReport { sequence: 1, steps, done: true };
-        let Some(run) = self.runs.get(&task) else { return };
+        let Some(first) = self.first_try(place) else { return };
+        let is_current = |run: &&TaskRun| self.current_try(first, run) == Some(place);
+        let Some(run) = self.runs.get(&first).filter(is_current) else { return };
         let spec = run.status.as_ref().and_then(|status| status.task_spec.clone()).unwrap_or_default();
         let (_, report) = own_part(self.group, run, &spec, None, Some(&report));
         let outcome = self.decide(run, &Library::default(), report.as_ref(), at);
         if let Outcome::Decided(decision) = outcome
-            && let Some(run) = self.runs.get_mut(&task)
+            && let Some(run) = self.runs.get_mut(&first)
         {
             run.status = Some(decision.status);
+        }
+    }
+
+    /// A task is not tried again, whether it has begun or not.
+    pub fn no_more_tries(&mut self, task: &str) {
+        self.ended_for_good.insert(task.to_owned());
+        for (first, run) in &mut self.runs {
+            if self.tasks.get(*first).is_some_and(|plan| plan.name == task) {
+                run.spec.retries = None;
+            }
         }
     }
 
@@ -86,13 +104,43 @@ impl Inside {
         }
         // A task that cannot be carried out lets others go on, or ends them, at once.
         loop {
-            let next = self.step(at);
+            let mut next = self.try_again(at);
+            next.extend(self.step(at));
             let again = next.iter().any(|next| matches!(next, Next::Never(_)));
             all.extend(next);
             if !again {
                 return all;
             }
         }
+    }
+
+    /// The place of the first try of a task, by that of any.
+    fn first_try(&self, place: usize) -> Option<usize> {
+        let name = &self.tasks.get(place)?.name;
+        self.tasks.iter().position(|plan| plan.name == *name && plan.retry == 0)
+    }
+
+    /// The place of the try that a run is at, by that of its first.
+    fn current_try(&self, first: usize, run: &TaskRun) -> Option<usize> {
+        let (name, retry) = (&self.tasks.get(first)?.name, task::attempt_number(run));
+        self.tasks.iter().position(|plan| plan.name == *name && plan.retry == retry)
+    }
+
+    /// Starts the next try of those tasks whose last one failed.
+    fn try_again(&mut self, at: Millis) -> Vec<Next> {
+        let waiting = |(first, run): (&usize, &TaskRun)| {
+            let place = self.current_try(*first, run).filter(|_| !run.is_done())?;
+            let is_new = !self.begun.contains(&place) && !self.never.contains(&place);
+            is_new.then_some((*first, place))
+        };
+        let due: Vec<(usize, usize)> = self.runs.iter().filter_map(waiting).collect();
+        let mut next = Vec::new();
+        for (first, place) in due {
+            if let Some(run) = self.runs.remove(&first) {
+                next.push(self.start(first, place, run, at));
+            }
+        }
+        next
     }
 
     fn step(&mut self, at: Millis) -> Vec<Next> {
@@ -126,8 +174,12 @@ impl Inside {
             || self.runs.values().any(|run| !run.is_done());
         for (place, task) in self.tasks.iter().enumerate() {
             let is_skipped = skipped.iter().any(|skipped| skipped.name == task.name);
-            if !self.runs.contains_key(&place) && !self.never[place] && (is_skipped || is_done || !runs_on) {
-                self.never[place] = true;
+            let will_not_start = match self.first_try(place).and_then(|first| self.runs.get(&first)) {
+                // It needed no other try.
+                Some(run) => run.is_done(),
+                None => is_skipped || is_done || !runs_on,
+            };
+            if will_not_start && !self.begun.contains(&place) && self.never.insert(place) {
                 next.push(Next::Never(place));
             }
         }
@@ -137,20 +189,20 @@ impl Inside {
     /// Starts the task of a run, if it is one of the pod's and has none yet.
     fn take(&mut self, run: TaskRun, at: Millis) -> Option<Next> {
         let name = task_of(self.group, &run);
-        let place = self.tasks.iter().position(|task| task.name == name)?;
-        if self.runs.contains_key(&place) {
+        let first = self.tasks.iter().position(|task| task.name == name && task.retry == 0)?;
+        if self.runs.contains_key(&first) {
             return None;
         }
-        Some(match self.start(place, run, at) {
-            Some(plan) => Next::Start(place, Box::new(plan)),
-            None => Next::Never(place),
-        })
+        Some(self.start(first, first, run, at))
     }
 
-    /// The plan of a task whose run was made just now; none where it cannot be carried out.
-    fn start(&mut self, place: usize, mut run: TaskRun, at: Millis) -> Option<TaskPlan> {
+    /// Starts a try of a task whose run was made just now, or has failed before.
+    fn start(&mut self, first: usize, place: usize, mut run: TaskRun, at: Millis) -> Next {
         // Who looks at the clock is the controller, which tells when a task takes too long.
         run.spec.timeout = Some(Duration::ZERO);
+        if self.tasks.get(first).is_some_and(|plan| self.ended_for_good.contains(&plan.name)) {
+            run.spec.retries = None;
+        }
         let tasks = self.part.tasks.iter().map(|(name, task)| (name.clone(), Some(task.clone()))).collect();
         let mut library = Library { tasks, limit_ranges: Some(Vec::new()), ..Library::default() };
         let images = self.part.images.iter().map(|(image, config)| (image.clone(), Ok(config.clone())));
@@ -190,9 +242,14 @@ impl Inside {
                 }
             }
         }
-        self.never[place] = plan.is_none();
-        self.runs.insert(place, run);
-        plan
+        self.runs.insert(first, run);
+        if let Some(plan) = plan {
+            self.begun.insert(place);
+            Next::Start(place, Box::new(plan))
+        } else {
+            self.never.insert(place);
+            Next::Never(place)
+        }
     }
 
     /// A task's plan as its own pod would have it, with what was fixed when the shared pod was made.
@@ -220,7 +277,7 @@ impl Inside {
                 ..step
             }
         });
-        Some(TaskPlan { name: fixed.name.clone(), steps: steps.collect(), ..found })
+        Some(TaskPlan { name: fixed.name.clone(), retry: fixed.retry, steps: steps.collect(), ..found })
     }
 
     fn decide(

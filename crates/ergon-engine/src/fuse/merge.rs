@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ergon_api::Group;
-use ergon_wire::{PLAN_VERSION, PodPlan, StepPlan, TaskPlan};
+use ergon_wire::{PLAN_VERSION, PodPlan, StepPlan, TaskPlan, try_name};
 use k8s_openapi::api::core::v1::{
     Container, EmptyDirVolumeSource, Pod, PodSecurityContext, PodSpec, Volume, VolumeMount,
 };
@@ -25,11 +25,13 @@ const MOST_STEPS: usize = 48;
 /// environment of a process.
 const LARGEST_PLAN: usize = 512 << 10;
 
-/// A task's own pod, before it becomes a part of a shared one.
+/// A task's own pod, or that of another try of it, before it becomes a part of a shared one.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     /// The pipeline task's name.
     pub task: String,
+    /// Which try it is, counted from 0.
+    pub retry: usize,
     pub pod: Pod,
     pub plan: PodPlan,
     /// By container as the task's own pod names it: variables whose values are not known yet.
@@ -43,6 +45,16 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// What it is called among all of the pod.
+    pub fn name(&self) -> String {
+        try_name(&self.task, self.retry)
+    }
+
+    /// The name that one of its containers has in the shared pod.
+    pub fn shown(&self, container: &str) -> String {
+        shown(&self.task, container, self.retry)
+    }
+
     /// Whether a volume of it may come with another owner, but for those claims.
     fn has_foreign_volumes(&self, emptied: &[String]) -> bool {
         let volumes = self.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
@@ -103,7 +115,7 @@ pub(crate) fn merge(
     let mut containers: Vec<Container> = Vec::new();
     let mut volumes: Vec<Volume> = Vec::new();
     let mut tasks = Vec::new();
-    let mut asked: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut asked: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let steps: usize =
         members.iter().flat_map(|member| &member.plan.tasks).map(|task| task.steps.len()).sum();
     if steps > MOST_STEPS {
@@ -117,7 +129,7 @@ pub(crate) fn merge(
     for member in members {
         let spec = member.pod.spec.clone().unwrap_or_default();
         deadline = deadline.saturating_add(spec.active_deadline_seconds.unwrap_or(i64::from(i32::MAX)));
-        let renamed = take_volumes(&mut volumes, spec.volumes.unwrap_or_default(), &member.task);
+        let renamed = take_volumes(&mut volumes, spec.volumes.unwrap_or_default(), &member.name());
         for mut container in spec.containers {
             if container.name == AGENT {
                 if containers.is_empty() {
@@ -125,7 +137,7 @@ pub(crate) fn merge(
                 }
                 continue;
             }
-            let name = shown(&member.task, &container.name);
+            let name = member.shown(&container.name);
             // Whose a container is must be seen from its name.
             if !name.starts_with(&format!("step-{}-", member.task)) {
                 return Err(Why::TooLarge("letters in its steps' names"));
@@ -138,25 +150,23 @@ pub(crate) fn merge(
                 env.retain(|variable| !late.contains(&variable.name));
             }
             for mount in container.volume_mounts.iter_mut().flatten() {
-                own_place(mount, &member.task, &container.name, &name);
+                own_place(mount, &member.name(), &container.name, &name);
                 if let Some(new) = renamed.get(&mount.name) {
                     mount.name.clone_from(new);
                 }
             }
             container.name = name;
-            asked.entry(&member.task).or_default().push(containers.len());
+            asked.entry(member.name()).or_default().push(containers.len());
             containers.push(container);
         }
         for (container, late) in &member.late_env {
-            part.late_env.insert(shown(&member.task, container), late.clone());
+            part.late_env.insert(member.shown(container), late.clone());
         }
         for task in &member.plan.tasks {
-            let own = |step: &StepPlan| StepPlan {
-                container: shown(&member.task, &step.container),
-                ..step.clone()
-            };
+            let own = |step: &StepPlan| StepPlan { container: member.shown(&step.container), ..step.clone() };
             tasks.push(TaskPlan {
                 name: member.task.clone(),
+                retry: member.retry,
                 steps: task.steps.iter().map(own).collect(),
                 ..task.clone()
             });
@@ -211,10 +221,13 @@ pub(crate) fn merge(
     Ok(merged)
 }
 
-/// Chains of tasks that never run at once, final tasks too: those run side by side, and after all others.
-fn in_turn<'a>(graph: &Graph, members: &'a [Member]) -> Vec<Vec<&'a str>> {
-    let (others, last): (Vec<&Member>, Vec<&Member>) =
-        members.iter().partition(|member| graph.order().contains(&member.task));
+/// Chains of tasks that never run at once, by [`Member::name`]: the tries of a task, and final tasks too, which run side
+/// by side and after all others.
+fn in_turn(graph: &Graph, members: &[Member]) -> Vec<Vec<String>> {
+    let (others, last): (Vec<&Member>, Vec<&Member>) = members
+        .iter()
+        .filter(|member| member.retry == 0)
+        .partition(|member| graph.order().contains(&member.task));
     let mut chains = chains(graph, others.into_iter().map(|member| member.task.as_str()));
     for (at, last) in last.into_iter().enumerate() {
         match chains.get_mut(at) {
@@ -222,7 +235,11 @@ fn in_turn<'a>(graph: &Graph, members: &'a [Member]) -> Vec<Vec<&'a str>> {
             None => chains.push(vec![&last.task]),
         }
     }
-    chains
+    let tries = |task: &str| {
+        let tries = members.iter().filter(|member| member.task == task);
+        tries.map(Member::name).collect::<Vec<_>>()
+    };
+    chains.into_iter().map(|chain| chain.into_iter().flat_map(tries).collect()).collect()
 }
 
 /// Says how long each step's termination message may be: those of one container share its own.
@@ -269,11 +286,11 @@ fn own_place(mount: &mut VolumeMount, task: &str, own: &str, name: &str) {
 }
 
 /// Leaves each resource's request only on the task of a chain that asks for most of it: its tasks never run at once.
-fn request_the_peak(containers: &mut [Container], chain: &[&str], of: &BTreeMap<&str, Vec<usize>>) {
+fn request_the_peak(containers: &mut [Container], chain: &[String], of: &BTreeMap<String, Vec<usize>>) {
     let requests = |container: &Container| {
         container.resources.clone().and_then(|resources| resources.requests).unwrap_or_default()
     };
-    let mut peaks: BTreeMap<String, (&str, i128)> = BTreeMap::new();
+    let mut peaks: BTreeMap<String, (&String, i128)> = BTreeMap::new();
     for task in chain {
         let mut sums: BTreeMap<String, i128> = BTreeMap::new();
         for at in of.get(task).into_iter().flatten() {
@@ -295,7 +312,7 @@ fn request_the_peak(containers: &mut [Container], chain: &[&str], of: &BTreeMap<
                 continue;
             };
             for (name, quantity) in requests {
-                if peaks.get(name).is_some_and(|(peak, _)| peak != task) {
+                if peaks.get(name).is_some_and(|(peak, _)| *peak != task) {
                     *quantity = Quantity("0".to_owned());
                 }
             }

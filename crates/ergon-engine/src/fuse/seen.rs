@@ -1,13 +1,13 @@
 //! What is seen of a shared pod, and what of that is one task's.
 
 use ergon_api::{PipelineRun, StepState, TaskRun, TaskSpec};
-use ergon_wire::{Company, PodReport, StepReport, TerminationMessage};
+use ergon_wire::{Company, PodReport, ReportAnswer, StepReport, TerminationMessage};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube_core::ResourceExt as _;
 
 use crate::pod::{AGENT, Platform};
 use crate::task::paths::step_container;
-use crate::task::{PodSeen, verdict};
+use crate::task::{PodSeen, attempt_number, verdict};
 use crate::{labels, name};
 
 /// The label on pods that tasks share.
@@ -83,10 +83,12 @@ pub fn made_with(run: &TaskRun) -> Option<&str> {
     annotations.contains_key(SHARES_ANNOTATION).then(|| pod_of(run)).flatten()
 }
 
-/// The name that a step's container has in a shared pod: `step-<task>-<step>`.
-pub(crate) fn shown(task: &str, container: &str) -> String {
+/// The name that a step's container has in a shared pod: `step-<task>-<step>`, and `step-<task>-<step>-retry1` for the
+/// second try of its task.
+pub(crate) fn shown(task: &str, container: &str, retry: usize) -> String {
     let own = container.strip_prefix("step-").unwrap_or(container);
-    name::child(&format!("step-{task}"), &format!("-{own}"))
+    let which = if retry == 0 { String::new() } else { format!("-retry{retry}") };
+    name::child(&format!("step-{task}"), &format!("-{own}{which}"))
 }
 
 /// The pipeline task of a task run.
@@ -95,7 +97,7 @@ pub(super) fn task_of(group: ergon_api::Group, run: &TaskRun) -> String {
     labels.and_then(|labels| labels.get(&group.label("pipelineTask"))).cloned().unwrap_or_default()
 }
 
-/// The pod and the report as the task would see them if the pod were its own.
+/// The pod and the report as the current try of the task would see them if the pod were its own.
 pub(crate) fn own_part(
     group: ergon_api::Group,
     run: &TaskRun,
@@ -103,13 +105,13 @@ pub(crate) fn own_part(
     pod: Option<&Pod>,
     report: Option<&PodReport>,
 ) -> (Option<Pod>, Option<PodReport>) {
-    let task = task_of(group, run);
+    let (task, retry) = (task_of(group, run), attempt_number(run));
     let names: Vec<(String, String)> = spec
         .steps
         .iter()
         .enumerate()
         .map(|(at, step)| step_container(&step.name, at))
-        .map(|own| (shown(&task, &own), own))
+        .map(|own| (shown(&task, &own, retry), own))
         .collect();
     let own = |name: &str| names.iter().find(|(shared, _)| shared == name).map(|(_, own)| own.clone());
     // Gives a container its own name, and says whether the task sees it.
@@ -176,27 +178,29 @@ pub(crate) fn with_shown_names(group: ergon_api::Group, run: &TaskRun, steps: &m
     if pod_of(run).is_none() {
         return;
     }
-    let task = task_of(group, run);
+    let (task, retry) = (task_of(group, run), attempt_number(run));
     for step in steps {
         step.container = match container_of(run) {
             Some(container) => container.to_owned(),
-            None => shown(&task, &step.container),
+            None => shown(&task, &step.container, retry),
         };
     }
 }
 
-/// What the agent of a shared pod is to do, as its pipeline run and the task runs of that say: the tasks that are to end,
-/// and whether no other is to start.
-pub fn orders(
-    group: ergon_api::Group,
-    run: &PipelineRun,
-    children: &[&TaskRun],
-    pod: &str,
-) -> (Vec<String>, bool) {
+/// What the agent of a shared pod is to do, as its pipeline run and the task runs of that say: the tasks and the tries
+/// that are to end, and whether no other task is to start.
+pub fn orders(group: ergon_api::Group, run: &PipelineRun, children: &[&TaskRun], pod: &str) -> ReportAnswer {
     let failed = |run: &TaskRun| run.is_failed() && !labels::failure_is_ignored(run);
-    let over = children.iter().filter(|run| run.is_failed() && pod_of(run) == Some(pod));
+    let inside = || children.iter().filter(|run| pod_of(run) == Some(pod));
+    let over = inside().filter(|run| run.is_failed());
+    let tried = inside().filter(|run| !run.is_done() && attempt_number(run) > 0);
     let is_halted = run.is_gracefully_cancelled() || run.is_gracefully_stopped();
-    (over.map(|run| task_of(group, run)).collect(), is_halted || children.iter().any(|run| failed(run)))
+    ReportAnswer {
+        stop_tasks: over.map(|run| task_of(group, run)).collect(),
+        stop_tries: tried.map(|run| (task_of(group, run), attempt_number(run))).collect(),
+        halt: is_halted || children.iter().any(|run| failed(run)),
+        ..ReportAnswer::default()
+    }
 }
 
 /// Whether the pod is this run's: its own, or one that it shares.

@@ -14,6 +14,7 @@ pub enum Why {
     /// It waits for a task that is not in the pod and may end later than the pod starts.
     WaitsForOthers(String),
     Matrix,
+    /// Under `auto`, a task that is tried again has pods of its own.
     Retries,
     CustomTask,
     Pipeline,
@@ -49,7 +50,9 @@ impl fmt::Display for Why {
             Self::Scattered => f.write_str("not all tasks before it are in one pod"),
             Self::WaitsForOthers(task) => write!(f, "it also waits for `{task}`, which is not in that pod"),
             Self::Matrix => f.write_str("it has a matrix"),
-            Self::Retries => f.write_str("it has `retries`: each try has a pod of its own"),
+            Self::Retries => {
+                f.write_str("it has `retries`: under `fuse: auto` each try has a pod of its own")
+            }
             Self::CustomTask => f.write_str("another controller carries it out"),
             Self::Pipeline => f.write_str("it is a pipeline"),
             Self::Resolver => f.write_str("its Task comes from a resolver"),

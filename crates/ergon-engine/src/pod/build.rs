@@ -115,6 +115,7 @@ pub fn build(input: &PodInput<'_>) -> Result<(Pod, Vec<PersistentVolumeClaim>), 
         version: PLAN_VERSION,
         tasks: vec![TaskPlan {
             name: run.name().to_owned(),
+            retry: 0,
             steps: plans,
             sidecars: beside,
             results: spec.results.iter().map(|result| result.name.clone()).collect(),

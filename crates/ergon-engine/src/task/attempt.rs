@@ -1,4 +1,4 @@
-//! Tries of a task: each has a pod of its own, which stays with its logs.
+//! Tries of a task: each has a pod of its own, which stays with its logs; or containers of its own in a shared one.
 
 use ergon_api::{ConditionStatus, StepState, TaskRun, TaskRunStatus, reasons::task_run as reasons};
 

@@ -1,320 +1,21 @@
 //! A run whose tasks share pods comes to the same end as one in which each has its own.
 
+mod tries;
+mod world;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use ergon_api::{Config, Group, PipelineRun, Task, TaskRun};
-use ergon_engine::coordinate::{Command, Event, PodState, StepId};
-use ergon_engine::fuse::{SHARED_LABEL, SharedPod, Sharing, made_with};
-use ergon_engine::pod::{Platform, plan_of};
+use ergon_api::{Config, TaskRun};
+use ergon_engine::Library;
+use ergon_engine::coordinate::{Command, Event, StepId};
+use ergon_engine::pod::plan_of;
 use ergon_engine::run::{self, Children, Explained, Planned, PlannedPod};
-use ergon_engine::task::{self, PodSeen, pod_name};
-use ergon_engine::{Action, Library, Need, Outcome};
-use ergon_wire::{Exit, ExitRecord, RunCommand, StepResult, StopReason};
-use jiff::Timestamp;
+use ergon_wire::{Exit, ExitRecord};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// A cluster of one run. Steps are scripts with lines `set RESULT TEXT`, `show VARIABLE RESULT` and `exit CODE`.
-struct World {
-    group: Group,
-    run: PipelineRun,
-    task_runs: BTreeMap<String, TaskRun>,
-    pods: BTreeMap<String, Running>,
-    tasks: BTreeMap<String, Value>,
-    claims: Vec<String>,
-    platform: Platform,
-    shares: bool,
-    may_make: bool,
-    now: i64,
-    /// Which of the steps that run ends next.
-    order: Vec<usize>,
-}
-
-struct Running {
-    pod: Pod,
-    state: PodState,
-    steps: Vec<(StepId, RunCommand)>,
-}
-
-impl World {
-    fn new(spec: Value, tasks: &Value, shares: bool, order: Vec<usize>) -> Self {
-        let mut run = PipelineRun::new(Group::Ergon, "run");
-        run.metadata.namespace = Some("ns".into());
-        run.metadata.uid = Some("uid-run".into());
-        run.metadata.creation_timestamp = Some(Time(Timestamp::from_second(1_700_000_000).unwrap()));
-        run.spec = serde_json::from_value(spec).unwrap();
-        Self {
-            group: Group::Ergon,
-            run,
-            task_runs: BTreeMap::new(),
-            pods: BTreeMap::new(),
-            tasks: serde_json::from_value(tasks.clone()).unwrap_or_default(),
-            claims: Vec::new(),
-            platform: Platform { image: "ergon:1".into(), image_volumes: true, report: None },
-            shares,
-            may_make: true,
-            now: 1_700_000_000_000,
-            order,
-        }
-    }
-
-    fn moment(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.now).unwrap()
-    }
-
-    /// Until nothing happens any more.
-    fn play(mut self) -> Self {
-        for _ in 0..2000 {
-            self.now += 1;
-            if !self.decide() && !self.end_a_step() {
-                return self;
-            }
-        }
-        panic!("does not come to an end");
-    }
-
-    fn decide(&mut self) -> bool {
-        let mut changed = self.decide_run();
-        for name in self.task_runs.keys().cloned().collect::<Vec<_>>() {
-            changed |= self.decide_task(&name);
-        }
-        changed
-    }
-
-    fn decide_run(&mut self) -> bool {
-        let mut library = Library::default();
-        let decision = loop {
-            let task_runs: Vec<&TaskRun> = self.task_runs.values().collect();
-            let reports: BTreeMap<&str, _> =
-                self.pods.iter().map(|(name, pod)| (name.as_str(), pod.state.report())).collect();
-            let pods: Vec<SharedPod<'_>> = task_runs
-                .iter()
-                .filter_map(|run| made_with(run))
-                .map(|name| SharedPod {
-                    name,
-                    pod: self.pods.get(name).map_or(PodSeen::Gone, |running| PodSeen::Here(&running.pod)),
-                    report: reports.get(name),
-                })
-                .collect();
-            let observed = run::Observed {
-                group: self.group,
-                run: &self.run,
-                children: Children { task_runs: &task_runs, custom_runs: &[], pipeline_runs: &[] },
-                ancestors: &[],
-                library: &library,
-                config: &Config::default(),
-                plan: None,
-                sharing: self.shares.then_some(Sharing {
-                    platform: &self.platform,
-                    pods: &pods,
-                    may_make: self.may_make,
-                }),
-            };
-            match run::reconcile(&observed, self.moment()) {
-                Outcome::Decided(decision) => break decision,
-                Outcome::Needs(needs) => needs.iter().for_each(|need| self.look_up(need, &mut library)),
-            }
-        };
-        let changed = self.run.status.as_ref() != Some(&decision.status);
-        self.run.status = Some(decision.status);
-        self.perform(decision.actions) || changed
-    }
-
-    fn decide_task(&mut self, name: &str) -> bool {
-        let mut library = Library::default();
-        let decision = loop {
-            let run = &self.task_runs[name];
-            let running = self.pods.get(&pod_name(run));
-            let report = running.map(|running| running.state.report());
-            let observed = task::Observed {
-                group: self.group,
-                run,
-                pod: running.map_or(PodSeen::Gone, |running| PodSeen::Here(&running.pod)),
-                report: report.as_ref(),
-                library: &library,
-                config: &Config::default(),
-                platform: &self.platform,
-            };
-            match task::reconcile(&observed, self.moment()) {
-                Outcome::Decided(decision) => break decision,
-                Outcome::Needs(needs) => needs.iter().for_each(|need| self.look_up(need, &mut library)),
-            }
-        };
-        let run = self.task_runs.get_mut(name).unwrap();
-        let changed = run.status.as_ref() != Some(&decision.status);
-        run.status = Some(decision.status);
-        self.perform(decision.actions) || changed
-    }
-
-    fn look_up(&self, need: &Need, library: &mut Library) {
-        match need {
-            Need::Task(name) => {
-                let spec = self.tasks.get(name).cloned().map(|spec| serde_json::from_value(spec).unwrap());
-                let task = spec.map(|spec| Task { spec, ..Task::new(self.group, name) });
-                library.tasks.insert(name.clone(), task);
-            }
-            Need::Account(name) => drop(library.accounts.insert(name.clone(), None)),
-            Need::LimitRanges => library.limit_ranges = Some(Vec::new()),
-            Need::Part(pod) => {
-                let plan = plan_of(&self.pods[pod].pod).unwrap();
-                library.parts.insert(pod.clone(), ergon_engine::fuse::Part::of(&plan).unwrap().map(Box::new));
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn perform(&mut self, actions: Vec<Action>) -> bool {
-        let mut changed = false;
-        for action in actions {
-            match action {
-                Action::CreateTaskRun(mut run) => {
-                    run.metadata.uid = Some(format!("uid-{}", run.name()));
-                    run.metadata.creation_timestamp = Some(Time(self.moment()));
-                    changed |= self.task_runs.insert(run.name().to_owned(), *run).is_none();
-                }
-                Action::CreatePod(pod) => changed |= self.start(*pod),
-                Action::StopTaskRun { name, status, message, .. } => {
-                    let run = self.task_runs.get_mut(&name).unwrap();
-                    run.spec.status = Some(status);
-                    run.spec.status_message = Some(message);
-                    changed = true;
-                }
-                Action::EndPod { name, .. } => {
-                    let at = self.now;
-                    let running = self.pods.get_mut(&name).unwrap();
-                    let commands = running.state.handle(Event::Stop { reason: StopReason::Interrupted, at });
-                    changed |= !commands.is_empty();
-                    running.steps.clear();
-                    running.pod.status.get_or_insert_default().phase = Some("Failed".into());
-                }
-                Action::CreateClaim(claim) => self.claims.extend(claim.metadata.name),
-                Action::AddMetadata { .. } | Action::Emit(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-        changed
-    }
-
-    fn start(&mut self, pod: Pod) -> bool {
-        let name = pod.metadata.name.clone().unwrap();
-        if self.pods.contains_key(&name) {
-            return false;
-        }
-        let plan = plan_of(&pod).unwrap();
-        let mut running = Running { pod, state: PodState::new(&plan).unwrap(), steps: Vec::new() };
-        running.pod.status.get_or_insert_default().phase = Some("Running".into());
-        for (task, steps) in plan.tasks.iter().enumerate() {
-            for step in 0..steps.steps.len() + steps.sidecars.len() {
-                running.handle(Event::Connected { id: StepId { task, step } }, self.now);
-            }
-        }
-        self.pods.insert(name, running);
-        true
-    }
-
-    /// Ends one step of those that run.
-    fn end_a_step(&mut self) -> bool {
-        let at = self.now;
-        let mut busy: Vec<&mut Running> =
-            self.pods.values_mut().filter(|pod| !pod.steps.is_empty()).collect();
-        let count = busy.len();
-        if count == 0 {
-            return false;
-        }
-        let pick = self.order.pop().unwrap_or_default();
-        let running = busy.swap_remove(pick % count);
-        let which = pick / count % running.steps.len();
-        let (id, command) = running.steps.remove(which);
-        running.handle(Event::Ended { id, record: carried_out(&command, at) }, at);
-        true
-    }
-}
-
-impl Running {
-    fn handle(&mut self, event: Event, at: i64) {
-        for command in self.state.handle(event) {
-            match command {
-                Command::Run { id, command } => {
-                    if !command.step.is_sidecar {
-                        self.steps.push((id, *command));
-                    }
-                    self.handle(Event::Started { id, at }, at);
-                }
-                Command::Skip { id, exit } => {
-                    let record = ExitRecord { exit, started_at: None, finished_at: at, ..empty() };
-                    self.handle(Event::Ended { id, record }, at);
-                }
-                Command::Finished => {
-                    self.pod.status.get_or_insert_default().phase = Some("Succeeded".into());
-                }
-                Command::Stop { id, reason: StopReason::Over, .. } => {
-                    let record = ExitRecord { exit: Exit::Exited { code: 0 }, finished_at: at, ..empty() };
-                    self.handle(Event::Ended { id, record }, at);
-                }
-                Command::Report | Command::Stop { .. } | Command::Refuse { .. } => {}
-            }
-        }
-    }
-}
-
-fn empty() -> ExitRecord {
-    serde_json::from_value(json!({"exit": {"kind": "skipped"}, "finishedAt": 0})).unwrap()
-}
-
-fn carried_out(command: &RunCommand, at: i64) -> ExitRecord {
-    let (mut results, mut code) = (Vec::new(), 0);
-    for line in command.step.script.iter().flat_map(|script| script.text.lines()) {
-        let words: Vec<&str> = line.splitn(3, ' ').collect();
-        match words.as_slice() {
-            ["set", name, text] => results.push(StepResult { name: (*name).into(), value: (*text).into() }),
-            ["set", name] => results.push(StepResult { name: (*name).into(), value: String::new() }),
-            ["show", variable, name] => {
-                let value = command.step.env.iter().find(|(known, _)| known == variable);
-                let value = value.map_or("of the container", |(_, value)| value);
-                results.push(StepResult { name: (*name).into(), value: value.into() });
-            }
-            ["exit", given] => code = given.parse().unwrap(),
-            _ => {}
-        }
-    }
-    results
-        .extend(command.step.argv.iter().map(|word| StepResult { name: "argv".into(), value: word.clone() }));
-    ExitRecord { exit: Exit::Exited { code }, started_at: Some(at), finished_at: at, results, ..empty() }
-}
-
-/// What users see of a run, but for the names of containers and pods and the times.
-fn seen(world: &World) -> Value {
-    let status = world.run.status.clone().unwrap_or_default();
-    let runs: BTreeMap<&String, Value> = world
-        .task_runs
-        .iter()
-        .map(|(name, run)| {
-            let status = run.status.clone().unwrap_or_default();
-            let steps: Vec<Value> = status
-                .steps
-                .iter()
-                .map(|step| json!([step.name, step.termination_reason, step.terminated.as_ref().map(|end| end.exit_code)]))
-                .collect();
-            let condition = status.condition().cloned().unwrap_or_default();
-            let told = json!([condition.status, condition.reason(), condition.message()]);
-            (name, json!({"labels": run.metadata.labels, "spec": run.spec, "condition": told, "results": status.results,
-                "steps": steps, "taskSpec": status.task_spec}))
-        })
-        .collect();
-    let condition = status.condition().cloned().unwrap_or_default();
-    let mut children: Vec<String> = status.child_references.iter().map(|child| child.name.clone()).collect();
-    children.sort_unstable();
-    json!({"condition": [condition.reason(), condition.message()], "results": status.results,
-        "skipped": status.skipped_tasks, "children": children, "runs": runs})
-}
-
-fn shared_pods(world: &World) -> Vec<&Pod> {
-    let is_shared =
-        |pod: &&Pod| pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(SHARED_LABEL));
-    world.pods.values().map(|running| &running.pod).filter(is_shared).collect()
-}
+use self::world::{World, empty, seen, shared_pods};
 
 /// Plays both ways and compares. Gives the one with shared pods.
 fn both(spec: &Value, tasks: &Value) -> World {
@@ -445,6 +146,8 @@ fn what_must_be_known_before_keeps_tasks_apart() {
             false,
         ),
         (json!({"retries": 1}), false),
+        (json!({"retries": 1, "fuse": "pod"}), true),
+        (json!({"retries": 6, "fuse": "pod"}), false),
         (json!({"fuse": "never"}), false),
         (json!({"fuse": "pod"}), true),
         (json!({"timeout": "5m"}), true),
@@ -682,8 +385,9 @@ fn planned(world: &World) -> Planned {
 /// A random pipeline: which tasks each waits for, how it ends, and what of its parents it uses.
 fn pipelines() -> impl Strategy<Value = (Value, Vec<usize>)> {
     let task = (any::<u8>(), 0u8..10, any::<u8>(), any::<u8>(), 0u8..12);
-    (prop::collection::vec(task, 2..8), prop::collection::vec(any::<prop::sample::Index>(), 60)).prop_map(
-        |(tasks, order)| {
+    let fuse = prop_oneof![Just("auto"), Just("pod"), Just("container")];
+    (prop::collection::vec(task, 2..8), fuse, prop::collection::vec(any::<prop::sample::Index>(), 60)).prop_map(
+        |(tasks, fuse, order)| {
             let tasks: Vec<Value> = tasks
                 .into_iter()
                 .enumerate()
@@ -708,14 +412,20 @@ fn pipelines() -> impl Strategy<Value = (Value, Vec<usize>)> {
                     }
                     match kind {
                         0 => task["onError"] = json!("continue"),
-                        1 => task["retries"] = json!(1),
+                        // Its first tries fail, and the last one may.
+                        1 | 3 | 4 => {
+                            task["retries"] = json!(kind.min(2));
+                            let from = usize::from(kind) * usize::from(end > 2).min(1);
+                            task["taskSpec"]["steps"][0]["script"] =
+                                json!(format!("from {from} $(context.task.retry-count)\n{script}"));
+                        }
                         2 => task["fuse"] = json!("never"),
                         _ => {}
                     }
                     task
                 })
                 .collect();
-            let spec = json!({"pipelineSpec": {"tasks": tasks,
+            let spec = json!({"fuse": fuse, "pipelineSpec": {"tasks": tasks,
                 "results": [{"name": "last", "value": "$(tasks.t0.results.r)"}],
                 "finally": [{"name": "end", "params": [{"name": "p", "value": "$(tasks.status)"}],
                     "taskSpec": {"params": [{"name": "p"}], "steps": [{"name": "s", "image": "i", "script": "echo $(params.p)"}]}}]}});

@@ -107,6 +107,72 @@ async fn tasks_share_a_container() -> Result<()> {
     .await
 }
 
+const TRIED: &str = r#"
+apiVersion: ergon.dev/v1
+kind: PipelineRun
+metadata: {name: tried}
+spec:
+  fuse: pod
+  pipelineSpec:
+    results: [{name: word, value: $(tasks.last.results.word)}]
+    tasks:
+    - name: first
+      taskSpec:
+        steps: [{name: work, image: localhost/busybox:1, script: 'true'}]
+    - name: again
+      runAfter: [first]
+      retries: 2
+      taskSpec:
+        results: [{name: word}]
+        steps:
+        - name: work
+          image: localhost/busybox:1
+          script: |
+            test ! -e /workspace/left
+            touch /workspace/left
+            echo try $(context.task.retry-count)
+            test $(context.task.retry-count) = 1
+            printf second > $(results.word.path)
+    - name: last
+      params: [{name: word, value: $(tasks.again.results.word)}]
+      taskSpec:
+        params: [{name: word}]
+        results: [{name: word}]
+        steps: [{name: work, image: localhost/busybox:1, script: "printf '<%s>' $(params.word) > $(results.word.path)"}]
+"#;
+
+/// The tries of a task are in its pod, each with containers and folders of its own; or in one container.
+#[tokio::test]
+async fn a_task_is_tried_again() -> Result<()> {
+    in_space("shared-tries", async |space| {
+        let run: PipelineRun = space.run(TRIED).await?;
+        let together = TRIED.replace("name: tried", "name: joined").replace("fuse: pod", "fuse: container");
+        let joined: PipelineRun = space.run(&together).await?;
+        for run in [&run, &joined] {
+            assert_eq!(run.reason(), "Succeeded", "{}", run.message());
+            let status = run.status.as_ref().context("no status")?;
+            assert_eq!(status.results[0].value, "<second>".into());
+        }
+        let pods = space.api::<Pod>().list(&ListParams::default()).await?.items;
+        let names: Vec<String> = pods.iter().map(ResourceExt::name_any).collect();
+        assert_eq!(names, ["joined-first-pod", "tried-first-pod"]);
+        let children: Vec<TaskRun> = space.children(&run).await?;
+        let again = children.iter().find(|child| child.name() == "tried-again").context("no TaskRun")?;
+        let status = again.status.as_ref().context("no status")?;
+        let tried = &status.retries_status;
+        assert_eq!((tried.len(), status.pod_name.as_deref()), (1, Some("tried-first-pod")));
+        assert_eq!(tried[0].steps[0].container, "step-again-work");
+        assert_eq!(status.steps[0].container, "step-again-work-retry1");
+        assert_eq!(space.log("tried-first-pod", "step-again-work").await?, "try 0\n");
+        assert_eq!(space.log("tried-first-pod", "step-again-work-retry1").await?, "try 1\n");
+        let log = space.log("joined-first-pod", "step-first-work").await?;
+        assert!(log.contains("ergon again work\ntry 0\n"), "{log}");
+        assert!(log.contains("ergon again.retry1 work\ntry 1\n"), "{log}");
+        space.quiet().await
+    })
+    .await
+}
+
 /// A task that takes too long is ended in the pod, and what waits for it does not start.
 #[tokio::test]
 async fn one_task_times_out() -> Result<()> {

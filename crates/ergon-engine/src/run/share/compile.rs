@@ -93,12 +93,13 @@ fn attempt(
     if wish(first) == Fuse::Never {
         return Err(Why::NotWanted.into());
     }
-    let built = |task: &PipelineTask, finally| {
-        let (member, run) = member::build(context, task, finally)?;
-        Ok::<_, Stop>((Member { one_container: wish(task) == Fuse::Container, ..member }, run))
+    let built = |task: &PipelineTask, finally| member::build(context, task, finally, wish(task));
+    let fits = |members: &[Member], more: &[Member]| {
+        let Some(first) = members.first() else { return Ok(()) };
+        more.iter().try_for_each(|member| fuse::fit(observed.group, first, member, strict))
     };
-    let (root, run) = built(first, false)?;
-    let mut members = vec![root];
+    let (mut members, run) = built(first, false)?;
+    fits(&members, &members)?;
     let mut needs = Vec::new();
     let (mut tasks, mut more) = fuse::grow(graph, &first.name, |tasks, name| {
         let task = states.get(name).ok_or(Why::NotWanted)?.task;
@@ -117,9 +118,9 @@ fn attempt(
             }
         }
         match built(task, false) {
-            Ok((member, _)) => {
-                fuse::fit(observed.group, &members[0], &member, strict)?;
-                members.push(member);
+            Ok((more, _)) => {
+                fits(&members, &more)?;
+                members.extend(more);
                 Ok(())
             }
             Err(Stop::Needs(more)) => {
@@ -135,26 +136,28 @@ fn attempt(
     for task in last {
         let built = match wish(task) {
             Fuse::Never => Err(Stop::Why(Why::NotWanted)),
-            _ => built(task, true).and_then(|(member, _)| {
-                fuse::fit(observed.group, &members[0], &member, strict)?;
-                Ok(member)
+            _ => built(task, true).and_then(|(more, _)| {
+                fits(&members, &more)?;
+                Ok((task.name.clone(), more))
             }),
         };
         match built {
-            Ok(member) => finals.push(member),
+            Ok(tries) => finals.push(tries),
             Err(Stop::Needs(more)) => needs.extend(more),
             Err(Stop::Why(why)) => more.push((task.name.clone(), why)),
         }
     }
-    tasks.extend(finals.iter().map(|member| member.task.clone()));
-    members.extend(finals);
+    for (task, tries) in finals {
+        tasks.push(task);
+        members.extend(tries);
+    }
     if !needs.is_empty() {
         needs.sort_unstable();
         needs.dedup();
         return Err(Stop::Needs(needs));
     }
     refused.extend(more);
-    if members.len() < 2 {
+    if tasks.len() < 2 {
         return Err(Why::NothingFollows.into());
     }
     let (claims, emptied) = claims(prepared, &tasks);

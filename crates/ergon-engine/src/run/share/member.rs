@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::{Config, ParamType, ParamValue, PipelineTask, PodTemplate, TaskResult, TaskRun, TaskSpec};
+use ergon_api::{
+    Config, Fuse, ParamType, ParamValue, PipelineTask, PodTemplate, TaskResult, TaskRun, TaskRunStatus,
+    TaskSpec,
+};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
@@ -20,19 +23,38 @@ use crate::{Action, Outcome};
 
 /// Stands for a text of a result that is not known yet.
 const LATER: &str = "ergon-result-of-later";
+/// How often a task may be tried again in one pod, which has containers for each try.
+const MOST_RETRIES: i32 = 5;
 /// Stands for the UID of a run that is not made yet.
 const UID: &str = "ergon-uid-of-later";
 
-/// Builds the pod that a task would have on its own. `finally`: it is a final one.
+/// Builds the pods that a task would have on its own, one for each try. `finally`: it is a final one.
 pub(super) fn build(
     context: &Context<'_>,
     task: &PipelineTask,
     finally: bool,
-) -> Result<(Member, TaskRun), Stop> {
-    let spec = check(context, task)?;
+    wish: Fuse,
+) -> Result<(Vec<Member>, TaskRun), Stop> {
+    let spec = check(context, task, wish)?;
     let made = runs(context, task, finally)?;
     let Ok([Made::Task(run)]) = <[Made; 1]>::try_from(made) else { return Err(Why::Matrix.into()) };
-    let mut pod = own_pod(context, &run)?;
+    let mut members = Vec::new();
+    for retry in 0..=task.retries.and_then(|retries| usize::try_from(retries).ok()).unwrap_or_default() {
+        let member = built(context, task, spec, &run, retry)?;
+        members.push(Member { one_container: wish == Fuse::Container, ..member });
+    }
+    Ok((members, *run))
+}
+
+/// The pod of one try of a task.
+fn built(
+    context: &Context<'_>,
+    task: &PipelineTask,
+    spec: &TaskSpec,
+    run: &TaskRun,
+    retry: usize,
+) -> Result<Member, Stop> {
+    let mut pod = own_pod(context, run, retry)?;
     let claims = pod::take_claims(&mut pod);
     for container in pod.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
         // They only show what the plan says, which is not known yet.
@@ -57,18 +79,16 @@ pub(super) fn build(
         context.observed.config.defaults.pod_template.as_ref(),
     );
     let wanted_security = template.and_then(|template| template.security_context);
-    Ok((
-        Member {
-            task: task.name.clone(),
-            pod,
-            plan,
-            late_env,
-            wanted_security,
-            claims,
-            one_container: false,
-        },
-        *run,
-    ))
+    Ok(Member {
+        task: task.name.clone(),
+        retry,
+        pod,
+        plan,
+        late_env,
+        wanted_security,
+        claims,
+        one_container: false,
+    })
 }
 
 /// The pod that a task has where it shares none, or one leg of its matrix.
@@ -80,7 +100,7 @@ pub(in crate::run) fn alone(context: &Context<'_>, task: &PipelineTask, finally:
         return Err(Why::Pipeline.into());
     }
     match runs(context, task, finally)?.first() {
-        Some(Made::Task(run)) => own_pod(context, run),
+        Some(Made::Task(run)) => own_pod(context, run, 0),
         Some(Made::Custom(_) | Made::Pipeline(_)) => Err(Why::CustomTask.into()),
         None => Err(Why::Matrix.into()),
     }
@@ -106,10 +126,12 @@ fn runs(context: &Context<'_>, task: &PipelineTask, finally: bool) -> Result<Vec
 }
 
 /// What can be told without building anything.
-fn check<'a>(context: &Context<'a>, task: &'a PipelineTask) -> Result<&'a TaskSpec, Stop> {
+fn check<'a>(context: &Context<'a>, task: &'a PipelineTask, wish: Fuse) -> Result<&'a TaskSpec, Stop> {
+    let retries = task.retries.unwrap_or_default();
     let wishes = [
         (task.matrix.is_some(), Why::Matrix),
-        (task.retries.is_some_and(|retries| retries > 0), Why::Retries),
+        (retries > 0 && wish == Fuse::Auto, Why::Retries),
+        (retries > MOST_RETRIES, Why::TooLarge("tries of this task")),
         (task.is_pipeline(), Why::Pipeline),
         (task.is_custom_task(), Why::CustomTask),
     ];
@@ -198,11 +220,15 @@ fn mark(declared: Option<&TaskResult>, name: &str) -> Result<ParamValue, Stop> {
     })
 }
 
-/// The pod that the task's own decision makes for this run, with a mark for its UID.
-fn own_pod(context: &Context<'_>, run: &TaskRun) -> Result<Pod, Stop> {
+/// The pod that the task's own decision makes for this try of the run, with a mark for its UID.
+fn own_pod(context: &Context<'_>, run: &TaskRun, retry: usize) -> Result<Pod, Stop> {
     let observed = context.observed;
     let mut run = run.clone();
     run.metadata.uid = Some(UID.to_owned());
+    if retry > 0 {
+        let retries_status = vec![TaskRunStatus::default(); retry];
+        run.status = Some(TaskRunStatus { retries_status, ..TaskRunStatus::default() });
+    }
     let config: &Config = observed.config;
     let outcome = task::reconcile(
         &task::Observed {
