@@ -1,12 +1,13 @@
 //! Images on this machine: a store by content, filled from archives and registries, with each layer unpacked once.
 
 mod blob;
-mod credentials;
+pub(crate) mod credentials;
 mod decompress;
 mod error;
 mod image;
 mod import;
 mod manifest;
+mod prune;
 mod pull;
 mod reference;
 mod store;
@@ -15,6 +16,7 @@ mod user;
 
 pub use error::ImageError;
 pub use image::{Image, ImageConfig, Layer};
+pub use prune::{Prune, Pruned};
 pub use pull::{Progress, PullEvent};
 pub use reference::ImageRef;
 pub use store::{Listed, PullPolicy, Store};

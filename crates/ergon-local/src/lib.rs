@@ -9,11 +9,12 @@ mod lock;
 mod rooted;
 mod run;
 pub mod test;
+mod tree;
 
 pub use chain::chain;
 pub use container::{CONTAINER_ARG, Container, ContainerError, ContainerSpec, Runtime, container_main};
 pub use home::home;
-pub use images::{Image, ImageError, PullPolicy, Store};
+pub use images::{Image, ImageError, Prune, Pruned, PullPolicy, Store};
 pub use run::{
     Mocks, Outcome, RunError, RunOptions, Stop, TaskOutcome, WorkspaceSource, declared, explain, run, target,
 };

@@ -32,6 +32,7 @@ use super::helper::{CONTAINER_ARG, HELPER};
 use super::spec::{ContainerSpec, Network, NetworkHandle};
 use super::talk::{Exit, FromHelper, Instruction, ToHelper};
 use crate::lock::Lock;
+use crate::tree::remove_tree;
 
 /// Names become directories and parts of control groups.
 const ID_MAX: usize = 200;
@@ -371,27 +372,6 @@ async fn helper_words(stderr: Option<ChildStderr>) -> String {
     }
 }
 
-/// Removes a directory, also when a program took the permission away, as overlayfs does with its own.
-fn remove_tree(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(dir);
-            fs::remove_dir_all(dir)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-fn open_up(dir: &Path) {
-    let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,17 +387,5 @@ mod tests {
         ] {
             assert_eq!(check_id(id).is_ok(), good, "{id}");
         }
-    }
-
-    #[test]
-    fn a_directory_without_permissions_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let tree = dir.path().join("a");
-        fs::create_dir_all(tree.join("b/c")).unwrap();
-        fs::set_permissions(tree.join("b"), fs::Permissions::from_mode(0o000)).unwrap();
-        open_up(&tree);
-        assert_eq!(fs::metadata(tree.join("b")).unwrap().permissions().mode() & 0o777, 0o700);
-        remove_tree(&tree).unwrap();
-        assert!(!tree.exists());
     }
 }

@@ -46,6 +46,8 @@ pub enum ImageError {
         #[source]
         source: Box<LayerError>,
     },
+    #[error("another `ergon` uses the images: try it again when its runs have ended")]
+    InUse,
     #[error("image's user `{user}` is not in its /etc/{file}; write a number, or add the name to the image")]
     UnknownUser { user: String, file: &'static str },
 }

@@ -65,7 +65,7 @@ pub(super) async fn pull(
         return Ok(image);
     }
     let tell: Progress = progress.unwrap_or_else(|| Arc::new(|_| {}));
-    let registry = Arc::new(Registry::new(reference));
+    let registry = Arc::new(Registry::new(reference).await);
     let (entry, bytes, manifest) = registry.manifest().await?;
     let config = manifest.config.as_ref().ok_or_else(|| {
         ImageError::unavailable(reference, &"the registry answered with something that is no image")
@@ -115,11 +115,13 @@ pub(super) async fn pull(
 struct Registry {
     client: Client,
     auth: RegistryAuth,
+    /// Why there is no login, where there should be one.
+    trouble: Option<String>,
     reference: ImageRef,
 }
 
 impl Registry {
-    fn new(reference: &ImageRef) -> Self {
+    async fn new(reference: &ImageRef) -> Self {
         // Without a provider the TLS library would panic; the one that a program chose stays.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             let _ = rustls::crypto::ring::default_provider().install_default();
@@ -131,11 +133,21 @@ impl Registry {
             read_timeout: Some(READ_TIMEOUT),
             ..ClientConfig::default()
         });
-        Self { client, auth: credentials::find(reference.registry()), reference: reference.clone() }
+        let credentials::Found { login, trouble } =
+            credentials::find(reference.registry(), reference.repository()).await;
+        let auth =
+            login.map_or(RegistryAuth::Anonymous, |(name, password)| RegistryAuth::Basic(name, password));
+        Self { client, auth, trouble, reference: reference.clone() }
     }
 
     fn failed(&self, error: &OciDistributionError) -> ImageError {
-        ImageError::unavailable(&self.reference, &crate::chain(error))
+        let reason = crate::chain(error);
+        match &self.trouble {
+            Some(trouble) => {
+                ImageError::unavailable(&self.reference, &format!("{reason} (without a login: {trouble})"))
+            }
+            None => ImageError::unavailable(&self.reference, &reason),
+        }
     }
 
     /// The manifest for this machine, its bytes, and the digests by which it goes.

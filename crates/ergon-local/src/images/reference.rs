@@ -49,6 +49,10 @@ impl ImageRef {
         self.0.registry()
     }
 
+    pub(crate) fn repository(&self) -> &str {
+        self.0.repository()
+    }
+
     pub(crate) fn with_digest(&self, digest: &str) -> Self {
         Self(self.0.clone_with_digest(digest.to_owned()))
     }

@@ -4,6 +4,7 @@
 //! blobs/sha256/<hex>        manifests and configs
 //! layers/<hex>/{fs,layer.json}   one layer by the digest of its plain content
 //! index.json                names
+//! used/<hex>                an empty file, as old as the last use of the image with that manifest
 //! locks/                    one file for each image that is being brought in
 //! tmp/                      what is not whole yet; only whole things are renamed into place
 //! ```
@@ -16,6 +17,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use tempfile::{NamedTempFile, TempDir};
@@ -27,6 +29,7 @@ use super::manifest::{ConfigFile, Manifest, parse};
 use super::unpack::{Bounds, Ownership, Removals, mark_for_overlay, unpack};
 use super::{Image, ImageConfig, ImageError, ImageRef, Layer, Progress, pull};
 use crate::lock::Lock;
+use crate::tree::remove_tree;
 
 /// The images of this machine. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -63,6 +66,8 @@ pub struct Listed {
     pub digest: String,
     /// Bytes of the layers as they were packed.
     pub size: u64,
+    /// When a run last asked for it, or when it came.
+    pub last_used: SystemTime,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -96,31 +101,45 @@ impl Store {
     }
 
     fn open_with(dir: &Path, ownership: Ownership, bounds: Bounds) -> Result<Self, ImageError> {
-        let temp = dir.join("tmp");
-        for path in [&dir.join("layers"), &dir.join("locks"), &temp] {
-            // For nobody else: in root's store there are setuid programs of any origin.
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(ImageError::io("make directory", path))?;
-        }
-        let dir = dir.canonicalize().map_err(ImageError::io("find", dir))?;
-        let temp = dir.join("tmp");
+        let dir = make_folders(dir)?;
         let path = dir.join("locks/open");
         let failed = |error| ImageError::io("lock", &path)(error);
         if let Some(_alone) = Lock::try_exclusive(&path).map_err(failed)? {
             // Nobody else is here, so what lies in `tmp` was left by one that was ended.
-            clear(&temp);
+            clear(&dir.join("tmp"));
         }
         let open = Lock::shared(&path).map_err(failed)?;
+        Self::locked(dir, ownership, bounds, open)
+    }
+
+    /// The store for this process alone; none while somebody else has it open.
+    pub(super) fn open_alone(dir: &Path) -> Result<Option<Self>, ImageError> {
+        let dir = make_folders(dir)?;
+        let path = dir.join("locks/open");
+        let alone = Lock::try_exclusive(&path).map_err(ImageError::io("lock", &path))?;
+        let (ownership, bounds) = (Ownership::of_this_process(), Bounds::default());
+        alone.map(|lock| Self::locked(dir, ownership, bounds, lock)).transpose()
+    }
+
+    fn locked(dir: PathBuf, ownership: Ownership, bounds: Bounds, open: Lock) -> Result<Self, ImageError> {
+        let temp = dir.join("tmp");
         let blobs = Blobs::open(dir.join("blobs"), temp.clone())?;
         Ok(Self { shared: Arc::new(Shared { dir, temp, blobs, ownership, bounds, _open: open }) })
     }
-
     /// The image that `reference` names, pulled if it has to be and the policy allows it.
     /// A `sha256:` digest of a manifest is a reference too.
     pub async fn resolve(
+        &self,
+        reference: &str,
+        policy: PullPolicy,
+        progress: Option<Progress>,
+    ) -> Result<Image, ImageError> {
+        let image = self.found(reference, policy, progress).await?;
+        self.touch(&image.digest);
+        Ok(image)
+    }
+
+    async fn found(
         &self,
         reference: &str,
         policy: PullPolicy,
@@ -152,7 +171,8 @@ impl Store {
         let listed = index.references.into_iter().map(|(reference, entry)| {
             let manifest: Manifest = parse(&self.blobs().get(&entry.manifest)?, &entry.manifest)?;
             let size = manifest.layers.iter().map(|layer| layer.size).sum();
-            Ok(Listed { reference, digest: entry.manifest, size })
+            let last_used = self.last_used(&entry.manifest);
+            Ok(Listed { reference, digest: entry.manifest, size, last_used })
         });
         listed.collect()
     }
@@ -255,9 +275,40 @@ impl Store {
 
     /// Gives an image a name, and takes the name from the image that had it.
     pub(crate) fn name(&self, reference: &ImageRef, entry: &Entry) -> Result<(), ImageError> {
+        self.touch(&entry.manifest);
+        self.change_index(|index| {
+            index.references.insert(reference.to_string(), entry.clone());
+        })
+    }
+
+    /// Takes names away; what they named stays until it is pruned.
+    pub(super) fn forget(&self, references: &[String]) -> Result<(), ImageError> {
+        self.change_index(|index| index.references.retain(|name, _| !references.contains(name)))
+    }
+
+    pub(super) fn entries(&self) -> Result<BTreeMap<String, Entry>, ImageError> {
+        Ok(self.index()?.references)
+    }
+
+    /// Notes that an image is used now.
+    fn touch(&self, manifest: &str) {
+        let Ok(hex) = hex_of(manifest) else { return };
+        let file = fs::File::options().create(true).append(true).open(self.shared.dir.join("used").join(hex));
+        // Without the note the image is only pruned earlier.
+        let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
+    }
+
+    /// When a run last asked for the image with this manifest, or else when it came.
+    pub(super) fn last_used(&self, manifest: &str) -> SystemTime {
+        let of = |path: PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
+        let used = hex_of(manifest).ok().and_then(|hex| of(self.shared.dir.join("used").join(hex)));
+        used.or_else(|| of(self.blobs().path(manifest).ok()?)).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    fn change_index(&self, change: impl FnOnce(&mut Index)) -> Result<(), ImageError> {
         let _lock = self.lock("index")?;
         let mut index = self.index()?;
-        index.references.insert(reference.to_string(), entry.clone());
+        change(&mut index);
         let path = self.shared.dir.join("index.json");
         let text = serde_json::to_vec_pretty(&index)
             .map_err(|source| ImageError::Document { what: "index.json".to_owned(), source })?;
@@ -289,6 +340,10 @@ impl Store {
         &self.shared.blobs
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+
     pub(crate) fn temp(&self) -> &Path {
         &self.shared.temp
     }
@@ -302,9 +357,23 @@ impl Store {
     }
 }
 
+/// Makes what is missing of the store's folders.
+fn make_folders(dir: &Path) -> Result<PathBuf, ImageError> {
+    for name in ["layers", "locks", "used", "tmp"] {
+        let path = dir.join(name);
+        // For nobody else: in root's store there are setuid programs of any origin.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(ImageError::io("make directory", &path))?;
+    }
+    dir.canonicalize().map_err(ImageError::io("find", dir))
+}
+
 fn clear(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         // What cannot be removed now is in nobody's way, and the next one tries again.
-        let _ = fs::remove_file(entry.path()).or_else(|_| fs::remove_dir_all(entry.path()));
+        let _ = fs::remove_file(entry.path()).or_else(|_| remove_tree(&entry.path()));
     }
 }

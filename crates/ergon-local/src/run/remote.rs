@@ -8,10 +8,11 @@ use ergon_engine::remote::{self, Answer, Failure, Request};
 use ergon_resolve::{Data, Kind, Resolvers, Stored};
 
 use super::world::World;
+use crate::images::{ImageRef, credentials};
 
 /// Asks the resolver that a reference names.
 pub(super) async fn fetch(resolvers: &Resolvers, world: &World, request: &Request) -> Answer {
-    let laptop = Laptop { world };
+    let laptop = Laptop { world, image: request.text("bundle").map(str::to_owned) };
     match resolvers.resolve(&laptop, request).await {
         Ok(fetched) => {
             let source = fetched.source;
@@ -35,6 +36,8 @@ const NAMESPACE: &str = "default";
 /// The files that were given with the run, as a resolver sees a cluster.
 struct Laptop<'a> {
     world: &'a World,
+    /// The image that a bundle is.
+    image: Option<String>,
 }
 
 impl ergon_resolve::World for Laptop<'_> {
@@ -55,7 +58,7 @@ impl ergon_resolve::World for Laptop<'_> {
         _service_account: &str,
         secret: Option<&str>,
     ) -> Result<Vec<Data<Vec<u8>>>, String> {
-        let Some(name) = secret else { return Ok(Vec::new()) };
+        let Some(name) = secret else { return Ok(self.own_login().await) };
         let found = self.world.files.secrets.get(name).cloned();
         found.map(|data| vec![data]).ok_or_else(|| format!("no Secret {name} was given with the run"))
     }
@@ -91,6 +94,21 @@ impl ergon_resolve::World for Laptop<'_> {
 
     async fn authorities(&self) -> String {
         String::new()
+    }
+}
+
+impl Laptop<'_> {
+    /// The login of the person at this machine, in the form of a pull Secret.
+    async fn own_login(&self) -> Vec<Data<Vec<u8>>> {
+        let Some(image) = self.image.as_ref().and_then(|image| ImageRef::parse(image).ok()) else {
+            return Vec::new();
+        };
+        let found = credentials::find(image.registry(), image.repository()).await;
+        let secret = found.login.map(|(username, password)| {
+            let file = serde_json::json!({"auths": {image.registry(): {"username": username, "password": password}}});
+            Data::from([(".dockerconfigjson".to_owned(), file.to_string().into_bytes())])
+        });
+        secret.into_iter().collect()
     }
 }
 

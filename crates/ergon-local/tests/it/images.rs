@@ -1,9 +1,10 @@
 //! Import and look-up.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use ergon_local::images::{ImageError, User};
-use ergon_local::{PullPolicy, Store};
+use ergon_local::{Prune, PullPolicy, Store};
 use serde_json::json;
 
 use crate::fixture::{Built, Layer, Packing, gzip, sha256, tar_of, write_tree};
@@ -131,4 +132,54 @@ fn what_a_crash_left_is_cleared_but_not_while_another_works() {
     drop((first, second));
     Store::open(temp.path()).unwrap();
     assert!(!left.exists());
+}
+
+#[tokio::test]
+async fn pruning_keeps_what_a_name_needs() {
+    let temp = tempfile::tempdir().unwrap();
+    let home = temp.path().join("store");
+    let layers = |home: &std::path::Path| fs::read_dir(home.join("layers")).unwrap().count();
+    let import = |store: &Store, top: &str, name: &str| {
+        let base = Layer::new().file("base", "shared").bytes();
+        let built = Built::new(vec![base, Layer::new().file("top", top).bytes()], Packing::Plain, &config());
+        let dir = temp.path().join(top);
+        write_tree(&dir, &built.layout(Some(name)));
+        store.import(&dir, None).unwrap();
+    };
+    let store = Store::open(&home).unwrap();
+    for (top, name) in [("one", "localhost/a:1"), ("two", "localhost/b:1"), ("three", "localhost/a:1")] {
+        import(&store, top, name);
+    }
+    assert_eq!(layers(&home), 4, "the base is shared");
+    let now = SystemTime::now();
+    let none = Prune::default();
+    assert!(matches!(Store::prune(&home, none, now), Err(ImageError::InUse)));
+    drop(store);
+
+    let dry = Store::prune(&home, Prune { dry_run: true, ..none }, now).unwrap();
+    assert_eq!((dry.references.len(), dry.layers, layers(&home)), (0, 1, 4));
+    let pruned = Store::prune(&home, none, now).unwrap();
+    assert_eq!((pruned.references.len(), pruned.layers), (0, 1), "the name `a` had moved on");
+    assert_eq!((pruned.bytes, layers(&home)), (dry.bytes, 3));
+
+    // An hour later only `b` has been used.
+    let later = now + Duration::from_hours(1);
+    let store = Store::open(&home).unwrap();
+    let b = store.resolve("localhost/b:1", PullPolicy::Never, None).await.unwrap();
+    let used = home.join("used").join(b.digest.trim_start_matches("sha256:"));
+    fs::File::options().append(true).open(used).unwrap().set_modified(later).unwrap();
+    drop(store);
+    let old = Prune { unused_for: Some(Duration::from_mins(30)), ..none };
+    let pruned = Store::prune(&home, old, later).unwrap();
+    assert_eq!((pruned.references, pruned.layers), (vec!["localhost/a:1".to_owned()], 1));
+    let store = Store::open(&home).unwrap();
+    store.resolve("localhost/b:1", PullPolicy::Never, None).await.unwrap();
+    store.resolve("localhost/a:1", PullPolicy::Never, None).await.unwrap_err();
+    drop(store);
+
+    let all = Prune { unused_for: Some(Duration::ZERO), ..none };
+    assert_eq!(Store::prune(&home, all, later).unwrap().references, ["localhost/b:1"]);
+    for folder in ["layers", "blobs/sha256", "used", "tmp"] {
+        assert_eq!(fs::read_dir(home.join(folder)).unwrap().count(), 0, "{folder}");
+    }
 }
