@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::code::Scanner;
 use crate::expr::Expr;
 use crate::helper::Helper;
 use crate::language::Language;
@@ -27,6 +28,8 @@ pub(crate) enum Code {
 pub(crate) enum Put {
     /// A reference to the environment.
     Shell(Place),
+    /// An expression of the language.
+    Literal(Language),
     /// Its text.
     Raw,
 }
@@ -57,12 +60,17 @@ pub(crate) struct Compiler<'a> {
     language: Language,
     names: &'a BTreeMap<String, Name>,
     lexer: Lexer,
+    scanner: Scanner,
     blocks: Vec<Block>,
 }
 
+/// Where the script stands, in its language.
+type State = (Lexer, Scanner);
+
 impl<'a> Compiler<'a> {
     pub fn new(source: &'a str, language: Language, names: &'a BTreeMap<String, Name>) -> Self {
-        Self { source, language, names, lexer: Lexer::default(), blocks: Vec::new() }
+        let scanner = Scanner::new(language);
+        Self { source, language, names, lexer: Lexer::default(), scanner, blocks: Vec::new() }
     }
 
     pub fn compile(mut self, parts: &[Part]) -> Result<Vec<Code>, Error> {
@@ -80,16 +88,19 @@ impl<'a> Compiler<'a> {
             let last = end && n + 1 == parts.len();
             code.push(match part {
                 Part::Text { at, text } => {
-                    if self.language == Language::Shell {
-                        self.lexer.feed(text, last).map_err(|refusal| located(self.source, *at, refusal))?;
-                    }
+                    let fed = match self.language {
+                        Language::Shell => self.lexer.feed(text, last),
+                        Language::Other => Ok(()),
+                        _ => self.scanner.feed(text),
+                    };
+                    fed.map_err(|refusal| located(self.source, *at, refusal))?;
                     Code::Text(text.clone())
                 }
                 Part::Value { at, expr, raw } => self.value(*at, expr, *raw)?,
                 Part::If { at, test, then, otherwise } => {
                     let (test, name) = self.term(*at, test)?;
                     self.known_now(*at, name)?;
-                    let before = self.lexer.clone();
+                    let before = self.state();
                     let then = self.parts(then, false)?;
                     let otherwise = self.otherwise(*at, before, otherwise)?;
                     Code::If(test, then, otherwise)
@@ -98,7 +109,7 @@ impl<'a> Compiler<'a> {
                     let (term, this) = self.term(*at, value)?;
                     self.known_now(*at, this)?;
                     self.blocks.push(Block { this, item: item.clone(), each: None });
-                    let before = self.lexer.clone();
+                    let before = self.state();
                     let body = self.parts(body, false)?;
                     self.blocks.pop();
                     let otherwise = self.otherwise(*at, before, otherwise)?;
@@ -113,8 +124,9 @@ impl<'a> Compiler<'a> {
     }
 
     /// The other branch of a block, which begins where the first one did.
-    fn otherwise(&mut self, at: usize, before: Lexer, parts: &[Part]) -> Result<Vec<Code>, Error> {
-        let after = std::mem::replace(&mut self.lexer, before);
+    fn otherwise(&mut self, at: usize, before: State, parts: &[Part]) -> Result<Vec<Code>, Error> {
+        let after = self.state();
+        (self.lexer, self.scanner) = before;
         let code = self.parts(parts, false)?;
         self.join(at, after)?;
         Ok(code)
@@ -138,13 +150,13 @@ impl<'a> Compiler<'a> {
         let this = Name { kind: Kind::Text, ..known };
         self.blocks.push(Block { this, item, each: Some(object) });
         // Once to see where an item may leave the script, and again to see that the next one may follow.
-        let start = self.lexer.clone();
+        let start = self.state();
         self.parts(body, false)?;
         self.join(at, start.clone())?;
-        let before = self.lexer.clone();
+        let before = self.state();
         let body = self.parts(body, false)?;
         self.join(at, before.clone())?;
-        if self.lexer != before {
+        if self.state() != before {
             return Err(self.error(
                 at,
                 "a loop whose end is not like its beginning".to_owned(),
@@ -159,6 +171,11 @@ impl<'a> Compiler<'a> {
     fn value(&mut self, at: usize, expr: &Expr, raw: bool) -> Result<Code, Error> {
         let (term, known) = self.term(at, expr)?;
         let plain = matches!(known.kind, Kind::Number | Kind::Boolean) || matches!(term, Term::Literal(_));
+        let is_code = !matches!(self.language, Language::Shell | Language::Other);
+        if is_code && !raw {
+            self.scanner.place().map_err(|refusal| located(self.source, at, refusal))?;
+            return Ok(Code::Value(term, known, Put::Literal(self.language)));
+        }
         match known.kind {
             Kind::List => {
                 return Err(self.error(at, format!("`{expr}` is a list"), "`{{#each …}}`, `join` or `json`"));
@@ -168,7 +185,7 @@ impl<'a> Compiler<'a> {
             }
             _ => {}
         }
-        if self.language == Language::Other {
+        if self.language != Language::Shell {
             let put = match (raw, plain || known.constrained) {
                 (true, true) => Put::Raw,
                 (true, false) => {
@@ -194,9 +211,13 @@ impl<'a> Compiler<'a> {
         Ok(Code::Value(term, known, Put::Shell(place)))
     }
 
-    fn join(&mut self, at: usize, other: Lexer) -> Result<(), Error> {
-        let joined = self.lexer.clone().join(other);
-        self.lexer = joined.ok_or_else(|| {
+    fn state(&self) -> State {
+        (self.lexer.clone(), self.scanner.clone())
+    }
+
+    fn join(&mut self, at: usize, (lexer, scanner): State) -> Result<(), Error> {
+        let joined = self.lexer.clone().join(lexer).zip(self.scanner.clone().join(&scanner));
+        (self.lexer, self.scanner) = joined.ok_or_else(|| {
             let found =
                 "a block whose branches end in different quotes, substitutions or here-documents".to_owned();
             self.error(at, found, "whole words or commands in it, on lines of their own in a here-document")

@@ -5,6 +5,11 @@
 pub(crate) enum Language {
     /// By references to the environment, quoted for their places.
     Shell,
+    /// As literals.
+    Python,
+    Node,
+    Ruby,
+    Perl,
     /// Not known here: not at all, but for what the task's author has written down.
     Other,
 }
@@ -15,6 +20,12 @@ impl Language {
     pub fn of(source: &str) -> Self {
         match interpreter(source) {
             name if SHELLS.contains(&name) => Self::Shell,
+            "node" | "nodejs" => Self::Node,
+            "ruby" => Self::Ruby,
+            "perl" => Self::Perl,
+            name if name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.') == "python" => {
+                Self::Python
+            }
             _ => Self::Other,
         }
     }

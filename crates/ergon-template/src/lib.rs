@@ -5,14 +5,17 @@
 //! the environment. The shell never parses a value. What cannot be safe is refused when the template is compiled,
 //! with its place and what to write instead.
 
+mod code;
 mod compile;
 mod expr;
 mod helper;
 mod language;
 mod parse;
+mod plain;
 mod render;
 mod shell;
 mod template;
 
+pub use plain::{Piece, pieces};
 pub use render::{Given, RenderError, Rendered, is_too_long};
 pub use template::{Error, Kind, Name, Template, Used};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::code::{literal, reading};
 use crate::compile::{Code, Put, Term};
 use crate::helper::{as_text, truthy};
 use crate::language::{Language, interpreter};
@@ -215,7 +216,9 @@ impl Renderer<'_> {
         if let Term::Global(global) = term
             && let Some(Given::Later(from)) = self.values.get(global)
         {
-            let Put::Shell(place) = put else { return Err(RenderError::Missing(name())) };
+            if matches!(put, Put::Raw) {
+                return Err(RenderError::Missing(name()));
+            }
             let variable = match self.known.get(global) {
                 Some(variable) => variable.clone(),
                 None => {
@@ -225,10 +228,18 @@ impl Renderer<'_> {
                     variable
                 }
             };
-            self.reference(place, &variable);
+            match put {
+                Put::Literal(language) => self.out.script += &reading(language, &variable),
+                Put::Shell(place) => self.reference(place, &variable),
+                Put::Raw => {}
+            }
             return Ok(());
         }
         let value = self.term(term)?;
+        if let Put::Literal(language) = put {
+            self.out.script += &literal(language, &value);
+            return Ok(());
+        }
         let wrong = |expected| RenderError::Kind { name: name(), expected };
         let text = match (known.kind, &value) {
             (Kind::Text | Kind::Any, Value::String(_))
@@ -243,7 +254,7 @@ impl Renderer<'_> {
             return Err(RenderError::Nul(name()));
         }
         match put {
-            Put::Raw => self.out.script += &text,
+            Put::Raw | Put::Literal(_) => self.out.script += &text,
             Put::Shell(place) => {
                 let key = is_everywhere(term).then(name);
                 let known = key.as_ref().and_then(|key| self.known.get(key)).cloned();

@@ -56,7 +56,7 @@ impl Error {
     }
 }
 
-fn position(source: &str, at: usize) -> (usize, usize) {
+pub(crate) fn position(source: &str, at: usize) -> (usize, usize) {
     let before = source.get(..at).unwrap_or(source);
     let line = before.matches('\n').count() + 1;
     (line, before.rsplit('\n').next().unwrap_or_default().chars().count() + 1)

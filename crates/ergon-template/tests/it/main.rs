@@ -1,4 +1,5 @@
 //! One binary for the crate's tests.
 
+mod interpreters;
 mod refused;
 mod shells;

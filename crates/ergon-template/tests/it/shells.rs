@@ -137,7 +137,7 @@ fn is_no(text: &str) -> bool {
 }
 
 /// The value that comes later: sometimes too long for the environment.
-fn late(b: &str) -> String {
+pub(crate) fn late(b: &str) -> String {
     b.repeat(if b.len() % 3 == 1 { 30_000 } else { 1 })
 }
 
@@ -203,7 +203,7 @@ fn check(pieces: &[usize], values: &BTreeMap<String, Value>) {
     }
 }
 
-fn hostile() -> impl Strategy<Value = String> {
+pub(crate) fn hostile() -> impl Strategy<Value = String> {
     let parts = [
         "'",
         "\"",
