@@ -4,12 +4,17 @@
 //! for references finds them, and whoever puts values in puts them beside the script and never into it. What the names
 //! may be is checked by [`crate::validate`], and `ergon-engine` renders the script.
 
+mod fields;
+
 use std::collections::BTreeMap;
 
 use ergon_template::Template;
 
 use crate::variables::variables;
 use crate::{ParamSpec, ParamType, PipelineSpec, ScriptValue, Step, TaskSpec};
+
+pub(crate) use fields::{Tags, action_tags, pipeline_tags, task_tags};
+pub use fields::{is_read_already, refer_action, refer_pipeline, refer_task};
 
 /// Whether a script under `ergon.dev` is a template.
 pub fn is_template(script: &str) -> bool {
@@ -25,7 +30,7 @@ pub fn reference(name: &str) -> Option<String> {
             let (key, after) = inner.split_once(']')?;
             rest = after.strip_prefix('.').unwrap_or(after);
             let key = key.trim_matches(['"', '\'']);
-            let is_index = inner.starts_with(|c: char| c.is_ascii_digit());
+            let is_index = inner.starts_with(|c: char| c.is_ascii_digit() || c == '*');
             found += &if is_index { format!("[{key}]") } else { format!("[\"{key}\"]") };
             continue;
         }
@@ -46,8 +51,12 @@ pub fn reference(name: &str) -> Option<String> {
 /// Has a step's script, if it is a template, refer to what its tags name. What refers already stays as it is. `params`
 /// are those that the script sees.
 pub fn bind_step(step: &mut Step, params: &[ParamSpec]) {
-    let Some(script) = step.script.as_deref().filter(|script| is_template(script)) else { return };
-    let mut values = step.script_values.take().unwrap_or_default();
+    bind(step.script.as_deref(), &mut step.script_values, params);
+}
+
+fn bind(script: Option<&str>, bound: &mut Option<BTreeMap<String, ScriptValue>>, params: &[ParamSpec]) {
+    let Some(script) = script.filter(|script| is_template(script)) else { return };
+    let mut values = bound.take().unwrap_or_default();
     // A tag that is none is told where the script is checked, and where it is rendered.
     for used in Template::names(script).unwrap_or_default() {
         if let Some(reference) = reference(&used.name) {
@@ -59,7 +68,7 @@ pub fn bind_step(step: &mut Step, params: &[ParamSpec]) {
             });
         }
     }
-    step.script_values = Some(values);
+    *bound = Some(values);
 }
 
 /// Whether a reference can only be what the author has written down.
@@ -72,8 +81,11 @@ pub(crate) fn is_constrained(reference: &str, params: &[ParamSpec]) -> bool {
     })
 }
 
-/// [`bind_step`] for all steps of a task.
+/// [`bind_step`] for all steps of a task, and for its sidecars.
 pub fn bind_task(task: &mut TaskSpec) {
+    for sidecar in &mut task.sidecars {
+        bind(sidecar.script.as_deref(), &mut sidecar.script_values, &task.params);
+    }
     for step in &mut task.steps {
         bind_step(step, &task.params);
     }
@@ -105,6 +117,7 @@ mod tests {
             ("params.version", Some("$(params.version)")),
             ("params.list.0", Some("$(params.list[0])")),
             ("params.list[0]", Some("$(params.list[0])")),
+            ("params.list[*]", Some("$(params.list[*])")),
             ("params.[a.b]", Some("$(params[\"a.b\"])")),
             ("params[\"a.b\"]", Some("$(params[\"a.b\"])")),
             ("params['a.b'].key", Some("$(params[\"a.b\"].key)")),

@@ -307,6 +307,10 @@ pub struct Sidecar {
     /// A program to run, as in a step.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
     pub script: Option<String>,
+    /// As a step's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "opaque::object")]
+    pub script_values: Option<BTreeMap<String, ScriptValue>>,
     /// Workspaces that only this sidecar, and steps that list them, can see.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::or_default")]
     pub workspaces: Vec<WorkspaceUsage>,

@@ -15,6 +15,7 @@ mod run;
 mod scope;
 mod scripts;
 mod step;
+mod tags;
 mod task;
 
 use std::fmt;
@@ -26,6 +27,7 @@ pub use run::{pipeline_run_update, task_run_update};
 use crate::config::ApiFields;
 use crate::{
     Config, CustomRun, Group, Pipeline, PipelineRun, PipelineSpec, StepAction, Task, TaskRun, TaskSpec,
+    language,
 };
 
 /// Says what is wrong with an object.
@@ -71,16 +73,30 @@ pub fn summary(errors: &[FieldError]) -> String {
 /// What is wrong with a Task that was fetched from somewhere. Paths start at `spec`.
 pub fn task_spec(group: Group, spec: &TaskSpec, config: &Config) -> Vec<FieldError> {
     let mut errors = Errors::new(group, config);
-    task::check(&mut errors, "spec", spec, &scope::Scope::default());
-    gates::task(&mut errors, "spec", spec);
+    tags::read(
+        &mut errors,
+        spec,
+        |spec| language::task_tags(spec, "spec"),
+        |errors, spec| {
+            task::check(errors, "spec", spec, &scope::Scope::default());
+            gates::task(errors, "spec", spec);
+        },
+    );
     errors.found
 }
 
 /// What is wrong with a Pipeline that was fetched from somewhere. Paths start at `spec`.
 pub fn pipeline_spec(group: Group, spec: &PipelineSpec, config: &Config) -> Vec<FieldError> {
     let mut errors = Errors::new(group, config);
-    pipeline::check(&mut errors, "spec", spec, &pipeline::Around::Nothing);
-    gates::pipeline(&mut errors, "spec", spec);
+    tags::read(
+        &mut errors,
+        spec,
+        |spec| language::pipeline_tags(spec, "spec"),
+        |errors, spec| {
+            pipeline::check(errors, "spec", spec, &pipeline::Around::Nothing);
+            gates::pipeline(errors, "spec", spec);
+        },
+    );
     errors.found
 }
 
@@ -88,8 +104,15 @@ impl Validate for Task {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
         let mut errors = Errors::new(self.group(), config);
         check_metadata(&mut errors, &self.metadata);
-        task::check(&mut errors, "spec", &self.spec, &scope::Scope::default());
-        gates::task(&mut errors, "spec", &self.spec);
+        tags::read(
+            &mut errors,
+            &self.spec,
+            |spec| language::task_tags(spec, "spec"),
+            |errors, spec| {
+                task::check(errors, "spec", spec, &scope::Scope::default());
+                gates::task(errors, "spec", spec);
+            },
+        );
         errors.found
     }
 }
@@ -98,8 +121,15 @@ impl Validate for Pipeline {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
         let mut errors = Errors::new(self.group(), config);
         check_metadata(&mut errors, &self.metadata);
-        pipeline::check(&mut errors, "spec", &self.spec, &pipeline::Around::Nothing);
-        gates::pipeline(&mut errors, "spec", &self.spec);
+        tags::read(
+            &mut errors,
+            &self.spec,
+            |spec| language::pipeline_tags(spec, "spec"),
+            |errors, spec| {
+                pipeline::check(errors, "spec", spec, &pipeline::Around::Nothing);
+                gates::pipeline(errors, "spec", spec);
+            },
+        );
         errors.found
     }
 }
@@ -108,18 +138,32 @@ impl Validate for StepAction {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
         let mut errors = Errors::new(self.group(), config);
         check_metadata(&mut errors, &self.metadata);
-        step::check_action(&mut errors, "spec", &self.spec);
-        gates::step_action(&mut errors, "spec", &self.spec);
+        tags::read(
+            &mut errors,
+            &self.spec,
+            |spec| language::action_tags(spec, "spec"),
+            |errors, spec| {
+                step::check_action(errors, "spec", spec);
+                gates::step_action(errors, "spec", spec);
+            },
+        );
         errors.found
     }
 }
 
 impl Validate for TaskRun {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
+        let is_read_already = language::is_read_already(self);
         let mut errors = Errors::new(self.group(), config);
         check_metadata(&mut errors, &self.metadata);
-        run::check_task_run(&mut errors, self);
-        gates::task_run(&mut errors, &self.spec);
+        let read = |run: &mut TaskRun| match &mut run.spec.task_spec {
+            Some(spec) if !is_read_already => language::task_tags(spec, "spec.taskSpec"),
+            _ => language::Tags::default(),
+        };
+        tags::read(&mut errors, self, read, |errors, run| {
+            run::check_task_run(errors, run);
+            gates::task_run(errors, &run.spec);
+        });
         errors.found
     }
 }
@@ -128,8 +172,14 @@ impl Validate for PipelineRun {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
         let mut errors = Errors::new(self.group(), config);
         check_metadata(&mut errors, &self.metadata);
-        run::check_pipeline_run(&mut errors, self);
-        gates::pipeline_run(&mut errors, &self.spec);
+        let read = |run: &mut PipelineRun| match &mut run.spec.pipeline_spec {
+            Some(spec) => language::pipeline_tags(spec, "spec.pipelineSpec"),
+            None => language::Tags::default(),
+        };
+        tags::read(&mut errors, self, read, |errors, run| {
+            run::check_pipeline_run(errors, run);
+            gates::pipeline_run(errors, &run.spec);
+        });
         errors.found
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ergon_template::{Kind, Name, Template, Used};
 
 use super::scope::Scope;
+use super::tags::with_tags;
 use super::{Errors, FieldError};
 use crate::language::{is_constrained, is_template, known, reference};
 use crate::variables::{Variable, variables};
@@ -15,6 +16,7 @@ pub(super) struct Own<'a> {
     names: BTreeSet<String>,
     params: &'a [ParamSpec],
     is_in_pipeline: bool,
+    sees_steps: bool,
 }
 
 const OF_ANY: [&str; 3] = ["step.artifacts.path", "artifacts.path", "credentials.path"];
@@ -54,22 +56,30 @@ impl<'a> Own<'a> {
         if is_in_pipeline {
             names.extend(OF_PIPELINE.map(str::to_owned));
         }
-        Self { names, params: &spec.params, is_in_pipeline }
+        Self { names, params: &spec.params, is_in_pipeline, sees_steps: true }
+    }
+
+    /// Of a sidecar, which begins before all steps.
+    pub(super) fn of_sidecar(spec: &'a TaskSpec, scope: &Scope<'_>) -> Self {
+        let mut own = Self::of_task(spec, 0, scope);
+        own.names.retain(|name| !name.starts_with("step"));
+        Self { sees_steps: false, ..own }
     }
 
     /// Of a StepAction.
     pub(super) fn of_action(action: &'a StepActionSpec, scope: &Scope<'_>) -> Self {
         let mut names = of_any(scope, &action.results);
         names.extend(OF_RUN.map(str::to_owned));
-        Self { names, params: &action.params, is_in_pipeline: false }
+        Self { names, params: &action.params, is_in_pipeline: false, sees_steps: true }
     }
 
     /// Whether there is such a name, and nothing else to check about it.
     fn has(&self, name: &str, variable: &Variable) -> bool {
         match variable.names().as_slice() {
             ["params", ..] | ["workspaces", _, _] => true,
-            ["results", _, "path"] | ["step", "results", _, "path"] => true,
-            ["steps", _, "results", _, ..] | ["steps", _, "exitCode", "path"] => true,
+            ["results", _, "path"] => true,
+            ["step", "results", _, "path"] | ["steps", _, "exitCode", "path"] => self.sees_steps,
+            ["steps", _, "results", _, ..] | ["steps", _, "inputs" | "outputs", _] => self.sees_steps,
             ["tasks", ..] => self.is_in_pipeline,
             _ => self.names.contains(name),
         }
@@ -167,7 +177,7 @@ pub(super) fn check(
 /// What a name stands for that is no parameter.
 fn kind_of(variable: &Variable) -> Name {
     match variable.names().as_slice() {
-        ["steps", _, "results", ..] => Name { late: true, ..Name::of(Kind::Text) },
+        ["steps", _, "results" | "inputs" | "outputs", ..] => Name { late: true, ..Name::of(Kind::Text) },
         ["tasks", _, "results", ..] => Name::of(Kind::Any),
         ["workspaces", _, "bound"] => Name::of(Kind::Boolean),
         ["context", "task", "retry-count"] => Name::of(Kind::Number),
@@ -210,18 +220,6 @@ fn at_tag(errors: &mut Errors, used: &Used, variable: &Variable, check: impl FnO
         error.message = format!("{}: {}", place(used), with_tags(&message));
         error.help = error.help.take().map(|help| with_tags(&help));
     }
-}
-
-/// A text for people in which references are tags.
-fn with_tags(text: &str) -> String {
-    let mut written = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("$(") {
-        let Some((inner, after)) = after.split_once(')') else { break };
-        written += &format!("{before}{{{{{inner}}}}}");
-        rest = after;
-    }
-    written + rest
 }
 
 fn refuse(errors: &mut Errors, path: &str, error: &ergon_template::Error) {

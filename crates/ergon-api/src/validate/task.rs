@@ -155,8 +155,29 @@ fn check_variables(errors: &mut Errors, path: &str, spec: &TaskSpec, scope: &Sco
         });
     }
     for (index, sidecar) in spec.sidecars.iter().enumerate() {
-        each_variable(&format!("{path}.sidecars[{index}]"), sidecar, |path, variable| {
+        let path = format!("{path}.sidecars[{index}]");
+        let except = scripts::read_elsewhere(errors, sidecar.script.as_deref());
+        each_variable_except(&path, sidecar, except, |path, variable| {
             check_variable(errors, path, variable, spec, scope);
+        });
+        errors.ours(|errors| {
+            let own = scripts::Own::of_sidecar(spec, scope);
+            let step = Step {
+                script: sidecar.script.clone(),
+                script_values: sidecar.script_values.clone(),
+                env: sidecar.env.clone(),
+                ..Step::default()
+            };
+            scripts::check(
+                errors,
+                &format!("{path}.script"),
+                &step,
+                &own,
+                scope,
+                &mut |errors, path, variable| {
+                    check_variable(errors, path, variable, spec, scope);
+                },
+            );
         });
     }
     each_variable(&format!("{path}.volumes"), &spec.volumes, |path, variable| {

@@ -12,14 +12,14 @@ use serde_json::Value;
 use super::PodError;
 use super::step::with_shebang;
 
-/// The script of the step at this place. Under `ergon.dev` one with tags is a template, and the values that it names are
-/// never in its text.
-pub(super) fn of(group: Group, step: &Step, at: usize, script: &str) -> Result<Script, PodError> {
+/// The script of a step, or of a sidecar given as one; `field` is where it is written. Under `ergon.dev` one with tags is
+/// a template, and the values that it names are never in its text.
+pub(super) fn of(group: Group, step: &Step, field: &str, script: &str) -> Result<Script, PodError> {
     if group != Group::Ergon || !language::is_template(script) {
         return Ok(Script { text: with_shebang(script), ..Script::default() });
     }
     let script = script.strip_prefix('\n').unwrap_or(script);
-    let refused = |message: String| PodError::Field { field: format!("spec.steps[{at}].script"), message };
+    let refused = |message: String| PodError::Field { field: field.to_owned(), message };
     let mut bound = Cow::Borrowed(step);
     if step.script_values.is_none() {
         language::bind_step(bound.to_mut(), &[]);
@@ -52,7 +52,8 @@ fn read(name: &str, value: &ScriptValue) -> Option<(Kind, Given)> {
     let Some(known) = &value.value else {
         let found = variables(value.reference.as_deref()?);
         let variable = found.first()?;
-        let is_late = matches!(variable.names().as_slice(), ["steps", _, "results", _, ..]);
+        let is_late =
+            matches!(variable.names().as_slice(), ["steps", _, "results" | "inputs" | "outputs", _, ..]);
         return is_late.then(|| (Kind::Text, Given::Later(variable.text.clone())));
     };
     let found = language::reference(name).map(|reference| variables(&reference)).unwrap_or_default();

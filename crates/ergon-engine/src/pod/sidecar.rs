@@ -3,12 +3,12 @@
 //! Mostly it is an ordinary container, as Tekton's sidecars are: it runs the shim, is there before the first step, may
 //! end early and is ended by the agent. What only the kubelet can do (probes, hooks, restarts) makes it a native one.
 
-use ergon_api::{Config, Group, Sidecar, TaskSpec};
-use ergon_wire::{Script, StepPlan};
+use ergon_api::{Config, Group, Sidecar, Step, TaskSpec};
+use ergon_wire::{Script, ScriptValue, StepPlan};
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 
-use super::step::{GRACE_MS, argv_of, image_config, some, with_shebang};
-use super::{PodError, merge, security, volumes};
+use super::step::{GRACE_MS, argv_of, image_config, some};
+use super::{PodError, merge, script, security, volumes};
 use crate::Library;
 use crate::task::inputs::Wishes;
 use crate::task::paths::sidecar_container;
@@ -57,11 +57,24 @@ pub(super) fn make(
         tty: sidecar.tty,
         ..Default::default()
     };
+    let field = format!("spec.sidecars[{at}].script");
+    let script = sidecar.script.as_deref().map(|text| script::of(group, &as_step(sidecar), &field, text));
+    let script = script.transpose()?;
     Ok(match (is_native(sidecar, config), argv(sidecar, library)) {
-        (false, Some(argv)) => ordinary(sidecar, container, argv),
+        (false, Some(argv)) => ordinary(container, argv, script),
         // What its image starts could not be found out: the kubelet knows.
-        _ => Made::Native(native(sidecar, container)),
+        _ => Made::Native(native(sidecar, container, script, &field)?),
     })
+}
+
+/// As much of a step as its script needs.
+fn as_step(sidecar: &Sidecar) -> Step {
+    Step {
+        script: sidecar.script.clone(),
+        script_values: sidecar.script_values.clone(),
+        env: sidecar.env.clone(),
+        ..Step::default()
+    }
 }
 
 /// Images of sidecars whose command has to be looked up.
@@ -94,18 +107,14 @@ fn argv(sidecar: &Sidecar, library: &Library) -> Option<Vec<String>> {
     Some(argv_of(Group::Ergon, image, &sidecar.args)).filter(|argv| !argv.is_empty())
 }
 
-fn ordinary(sidecar: &Sidecar, container: Container, argv: Vec<String>) -> Made {
+fn ordinary(container: Container, argv: Vec<String>, script: Option<Script>) -> Made {
     let name = container.name.clone();
     let ours = [volumes::binaries_mount(), volumes::run_mount(&name)];
     let own = container.volume_mounts.unwrap_or_default();
     let plan = StepPlan {
         container: name,
         argv,
-        script: sidecar.script.as_deref().map(|script| Script {
-            text: with_shebang(script),
-            path: None,
-            ..Default::default()
-        }),
+        script,
         is_sidecar: true,
         grace_ms: GRACE_MS,
         ..Default::default()
@@ -118,24 +127,35 @@ fn ordinary(sidecar: &Sidecar, container: Container, argv: Vec<String>) -> Made 
     Made::Ordinary(container, plan)
 }
 
-fn native(sidecar: &Sidecar, container: Container) -> Container {
+fn native(
+    sidecar: &Sidecar,
+    container: Container,
+    script: Option<Script>,
+    field: &str,
+) -> Result<Container, PodError> {
+    // The kubelet would expand `$(NAME)` in a variable's value and halve each `$$`.
+    let variable =
+        |name: String, value: &str| EnvVar { name, value: Some(value.replace('$', "$$")), value_from: None };
     let mut env = container.env.unwrap_or_default();
     let mut ours = Vec::new();
-    let command = match &sidecar.script {
+    let command = match script {
         Some(script) => {
-            env.push(EnvVar {
-                name: SCRIPT_VARIABLE.to_owned(),
-                // The kubelet would expand `$(NAME)` in a variable's value and halve each `$$`.
-                value: Some(with_shebang(script).replace('$', "$$")),
-                ..Default::default()
-            });
+            env.push(variable(SCRIPT_VARIABLE.to_owned(), &script.text));
+            for (name, value) in script.values {
+                let ScriptValue::Text(text) = value else {
+                    let message =
+                        "has a value that is too long for a sidecar with probes or hooks".to_owned();
+                    return Err(PodError::Field { field: field.to_owned(), message });
+                };
+                env.push(variable(name, &text));
+            }
             ours.push(volumes::binaries_mount());
             vec![volumes::shim(), "--script-from".to_owned(), SCRIPT_VARIABLE.to_owned()]
         }
         None => sidecar.command.clone(),
     };
     let own = container.volume_mounts.unwrap_or_default();
-    Container {
+    Ok(Container {
         command: some(command),
         args: some(sidecar.args.clone()),
         env: some(env),
@@ -147,5 +167,5 @@ fn native(sidecar: &Sidecar, container: Container) -> Container {
         startup_probe: sidecar.startup_probe.clone().or_else(|| sidecar.readiness_probe.clone()),
         lifecycle: sidecar.lifecycle.clone(),
         ..container
-    }
+    })
 }

@@ -47,7 +47,10 @@ pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> R
     let pipeline_name = pipeline_name(group, run);
     let mut spec = Cow::Borrowed(spec);
     if group == Group::Ergon {
-        language::bind_pipeline(spec.to_mut());
+        let spec = spec.to_mut();
+        language::refer_pipeline(spec)
+            .map_err(|error| Invalid::new(reasons::FAILED_VALIDATION, error.to_string()))?;
+        language::bind_pipeline(spec);
     }
     let spec = spec.as_ref();
     // A mistake in the order is told before one in the values.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ergon_api::{
     ConditionStatus, Config, Group, PodTemplate, StepState, TaskRun, TaskRunStatus, TaskSpec,
-    WorkspaceBinding, reasons::task_run as reasons,
+    WorkspaceBinding, language, reasons::task_run as reasons,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -135,11 +135,15 @@ enum Ready {
 /// Task changes nothing.
 fn find_resolved(observed: &Observed<'_>, old: &TaskRunStatus) -> Result<Ready, Invalid> {
     let group = observed.group;
-    let found = match find::task(observed, old)? {
+    let mut found = match find::task(observed, old)? {
         Seen::Found(found) => found,
         Seen::Need(need) => return Ok(Ready::Needs(vec![need])),
         Seen::Waiting => return Ok(Ready::Waiting(reasons::RESOLVING_TASK_REF, "resource")),
     };
+    if group == Group::Ergon && old.task_spec.is_none() && !language::is_read_already(observed.run) {
+        language::refer_task(&mut found.spec)
+            .map_err(|error| Invalid::new(reasons::VALIDATION_FAILED, error.to_string()))?;
+    }
     let mut run = found.given_to(group, observed.run).0.into_owned();
     let base = observed.config.defaults.pod_template.as_ref();
     run.spec.pod_template = PodTemplate::merged(run.spec.pod_template.as_ref(), base);

@@ -1,5 +1,6 @@
 //! StepActions: steps that are defined elsewhere, and what becomes of them in a task.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::variables::{Part, Variable, variables};
@@ -129,6 +130,11 @@ pub(super) fn merge(
     let internal = |error: serde_json::Error| {
         failed(step, at, &format!("a value does not fit the field it is used in: {error}"))
     };
+    let mut action = Cow::Borrowed(action);
+    if group == Group::Ergon {
+        language::refer_action(action.to_mut()).map_err(|error| failed(step, at, &error.to_string()))?;
+    }
+    let action = action.as_ref();
     let given = step
         .params
         .iter()

@@ -117,6 +117,7 @@ fn every_case_is_decided_as_it_says() {
             run.metadata.namespace = Some("default".to_owned());
             run.metadata.uid = Some("uid-run".to_owned());
             run.metadata.annotations = serde_json::from_value(case["annotations"].clone()).unwrap();
+            run.metadata.owner_references = serde_json::from_value(case["owners"].clone()).unwrap();
             run.spec =
                 serde_json::from_value(case["run"].clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
             if case["run"]["taskSpec"].is_null() && case["run"]["taskRef"].is_null() {
