@@ -6,7 +6,7 @@ mod resolution;
 mod schema;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceColumnDefinition, CustomResourceConversion, CustomResourceDefinition,
@@ -46,7 +46,7 @@ pub struct Kind {
     /// Older versions, which `tekton.dev` serves as well.
     pub older_versions: &'static [&'static str],
     /// The schema of the whole object: structural, with a description on every field.
-    pub schema: Value,
+    pub schema: LazyLock<Value>,
     singular: &'static str,
     short_names: fn(Group) -> &'static [&'static str],
     is_run: bool,
@@ -94,8 +94,6 @@ pub fn kinds() -> &'static [Kind] {
 /// A [`Kind`] from its Rust type and the schemas of its spec and status.
 macro_rules! kind {
     ($type:ident, $spec:expr, $status:expr, short_names: $short_names:expr $(,)?) => {{
-        let status: Option<Value> = $status;
-        let is_run = status.is_some();
         Kind {
             kind: $type::KIND,
             plural: $type::PLURAL,
@@ -105,10 +103,11 @@ macro_rules! kind {
                 _ if $type::KIND == StepAction::KIND => &["v1alpha1"],
                 _ => &[],
             },
-            schema: object_schema($type::KIND, $spec, status),
+            // Made when it is asked for: who only reads manifests does without.
+            schema: LazyLock::new(|| object_schema($type::KIND, $spec, $status)),
             singular: $type::SINGULAR,
             short_names: $short_names,
-            is_run,
+            is_run: $type::KIND.ends_with("Run"),
         }
     }};
 }
@@ -179,7 +178,7 @@ impl Kind {
     /// The schema of the stored version as a group serves it. Tekton's objects do not have our additions, and what is written out inside
     /// of them is open: there Tekton's webhook, and ours, say what is wrong, and old spellings are let through.
     pub fn schema_in(&self, group: Group) -> Value {
-        let mut schema = self.schema.clone();
+        let mut schema = Value::clone(&self.schema);
         if group == Group::Tekton {
             remove_property(&mut schema, "fuse");
             open_property(&mut schema, "taskSpec");
