@@ -2,6 +2,7 @@
 
 mod amount;
 mod describe;
+mod failures;
 mod live;
 mod log;
 mod objects;
@@ -13,7 +14,8 @@ mod time;
 
 pub use amount::bytes;
 pub use describe::{Tail, describe_pipeline, describe_run, describe_task};
-pub use live::{Live, Summary};
+pub use failures::Failures;
+pub use live::{Live, Outcome, Place, Row, Summary};
 pub use log::LogPainter;
 pub use objects::{name_of, objects};
 pub use planned::{planned, planned_json};

@@ -4,6 +4,7 @@
 //! programs can read. Task names are those of the pipeline; a run of a single Task uses the Task's own name.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use ergon_api::ParamValue;
 use serde::{Deserialize, Serialize};
@@ -96,6 +97,11 @@ pub enum Event {
         task: String,
         /// Why, such as `When Expressions evaluated to false`.
         reason: String,
+    },
+    /// The run's folders stay, with the logs and what its pods had.
+    Kept {
+        /// Where they are.
+        folder: PathBuf,
     },
     /// The run ended; nothing follows.
     RunEnded {

@@ -16,7 +16,8 @@ pub use container::{CONTAINER_ARG, Container, ContainerError, ContainerSpec, Run
 pub use home::home;
 pub use images::{Image, ImageError, Prune, Pruned, PullPolicy, Store};
 pub use run::{
-    Mocks, Outcome, RunError, RunOptions, Stop, TaskOutcome, WorkspaceSource, declared, explain, run, target,
+    Mocks, Outcome, RunError, RunOptions, Stop, TaskOutcome, WorkspaceSource, declared, explain, place, run,
+    target,
 };
 
 pub use ergon_engine::run::{NotShared, Planned, PlannedPod};

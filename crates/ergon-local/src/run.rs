@@ -7,9 +7,11 @@
 mod environment;
 mod explain;
 mod inputs;
+mod left;
 mod mock;
 mod mock_shim;
 mod outcome;
+mod place;
 mod pod;
 mod program;
 mod remote;
@@ -39,6 +41,7 @@ pub use inputs::{declared, target};
 pub use mock::Mocks;
 use mock::{MockPod, Mocked};
 pub use outcome::{Outcome, TaskOutcome};
+pub use place::place;
 use pod::{Finding, PodRun, Setting};
 pub(crate) use simulate::simulate;
 use tell::Teller;
@@ -121,6 +124,8 @@ pub(crate) async fn play(
     let begun = Instant::now();
     let shim = program::shim()?;
     let folders = Folders::make(&options.home)?;
+    let in_use = left::hold(&folders.run, options.keep)
+        .map_err(|source| RunError::Folder { path: folders.run.clone(), source })?;
     let files = inputs::files(&options, &folders)?;
     let world = inputs::world(&options, files, folders.run.join("claims"))?;
     let setting = Setting {
@@ -131,10 +136,11 @@ pub(crate) async fn play(
         files: world.files.clone(),
         events: events.clone(),
     };
-    // What an `ergon` that was killed left behind.
+    // What an `ergon` that was killed left behind: containers first, which may use the runs' folders.
     if let Err(error) = setting.runtime.sweep() {
         tracing::warn!(%error, "cannot clear up what an earlier run left");
     }
+    left::sweep(&options.home.join("runs"));
     let (findings, inbox) = mpsc::unbounded_channel();
     let mut shell = Shell {
         teller: Teller::new(events.clone(), begun),
@@ -148,10 +154,15 @@ pub(crate) async fn play(
         stop: options.stop,
         stopping: Stop::No,
     };
-    let status = shell.until_the_end().await?;
-    if !options.keep {
+    let status = shell.until_the_end().await;
+    if options.keep {
+        shell.teller.kept(&folders.run);
+    } else {
         folders.remove().await;
     }
+    drop(in_use);
+    let status = status?;
+    shell.teller.end(&shell.world);
     Ok(Outcome::of(&shell.world, status))
 }
 
@@ -180,8 +191,9 @@ impl Folders {
     }
 
     async fn remove(self) {
-        let removed = tokio::fs::remove_dir_all(&self.run).await;
-        if let Err(error) = removed {
+        let run = self.run.clone();
+        let removed = tokio::task::spawn_blocking(move || crate::tree::remove_tree(&run)).await;
+        if let Ok(Err(error)) = removed {
             tracing::warn!(path = %self.run.display(), %error, "cannot remove the run's folder");
         }
     }
@@ -217,7 +229,8 @@ impl Shell {
         while !self.pods.is_empty() {
             self.observe(None).await;
         }
-        Ok(self.teller.end(&self.world))
+        self.teller.look(&self.world);
+        Ok(outcome::status(&self.world))
     }
 
     /// Decides until nothing changes any more, and does what was decided.

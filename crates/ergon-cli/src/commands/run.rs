@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, watch};
 use crate::args::assignment;
 use crate::console::Console;
 use crate::failure::{Code, Failure, Result};
-use crate::manifest;
-use crate::render::{Live, Table};
+use crate::render::{Live, Place, Table};
+use crate::{junit, manifest};
 
 /// Runs a task, a pipeline or a run on this machine, with no cluster and no daemon.
 ///
@@ -56,6 +56,10 @@ pub struct RunArgs {
     #[arg(long)]
     keep: bool,
 
+    /// Write a report in JUnit's form to this file too: each task is a test.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
     /// How to show it: text for people, or JSON, one event a line.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: RunOutput,
@@ -91,7 +95,30 @@ pub async fn run(args: RunArgs, console: Console) -> Result {
         mocks: Mocks::default(),
         stop: stopped,
     };
-    Box::pin(carry_out(options, &stop, args.output, console)).await
+    let (run, place) = (name_of(&options)?, place_in(&options));
+    let mut live = Live::new(console, place);
+    let result = Box::pin(carry_out(options, &stop, args.output, &mut live, console)).await;
+    if let Some(path) = &args.junit {
+        junit::write_run(path, &run, &live.summary, &live.failures)?;
+    }
+    result
+}
+
+/// What a report calls the run.
+fn name_of(options: &RunOptions) -> Result<String> {
+    let target = &ergon_local::target(&options.documents, options.name.as_deref()).map_err(of_run)?.object;
+    let name = target.name();
+    Ok(if name.is_empty() { target.kind().to_owned() } else { name.to_owned() })
+}
+
+/// Where steps stand in the files.
+fn place_in(options: &RunOptions) -> Place {
+    let (documents, name) = (options.documents.clone(), options.name.clone());
+    Box::new(move |task, step| {
+        let target = ergon_local::target(&documents, name.as_deref()).ok()?;
+        let (file, at) = ergon_local::place(&documents, target, task, step)?;
+        Some(format!("{file}:{}:{}", at.line, at.column))
+    })
 }
 
 /// What is to be run of the documents, and the values of its parameters.
@@ -116,10 +143,10 @@ async fn carry_out(
     options: RunOptions,
     stop: &watch::Sender<Stop>,
     output: RunOutput,
+    live: &mut Live,
     console: Console,
 ) -> Result {
     let (sender, mut events) = mpsc::unbounded_channel();
-    let mut live = Live::new(console);
     let mut running = std::pin::pin!(ergon_local::run(options, sender));
     // Output that nobody reads any more ends the run, in order, rather than leave its containers behind.
     let mut broken = None;
@@ -127,19 +154,19 @@ async fn carry_out(
         tokio::select! {
             biased;
             Some(event) = events.recv() => {
-                if broken.is_none() && let Err(failure) = show(&event, output, &mut live, console) {
+                if broken.is_none() && let Err(failure) = show(&event, output, live, console) {
                     broken = Some(failure);
                     stop.send_replace(Stop::Now);
                 }
             }
             status = &mut running => break status,
-            Ok(()) = tokio::signal::ctrl_c() => interrupt(stop, &live),
+            Ok(()) = tokio::signal::ctrl_c() => interrupt(stop, live),
         }
     };
     while broken.is_none()
         && let Ok(event) = events.try_recv()
     {
-        broken = show(&event, output, &mut live, console).err();
+        broken = show(&event, output, live, console).err();
     }
     broken.map_or_else(|| finish(status), Err)
 }
@@ -148,6 +175,7 @@ fn show(event: &Event, output: RunOutput, live: &mut Live, console: Console) -> 
     match output {
         RunOutput::Text => live.show(event),
         RunOutput::Json => {
+            live.note(event);
             let line = serde_json::to_string(event).map_err(|error| Failure::invalid(error.to_string()))?;
             console.line(&line)
         }

@@ -1,21 +1,31 @@
 //! A local run as it goes: lines as they come, a line for each thing under way on a terminal, tables at the end.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ergon_api::ParamValue;
 use ergon_local::event::{Event, Status};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{LogPainter, Style, Table, bytes, duration};
+use super::{Failures, LogPainter, Style, Table, bytes, duration};
 use crate::console::Console;
 use crate::failure::Result;
+
+/// Gives where a step of a task stands in the files.
+pub type Place = Box<dyn Fn(&str, &str) -> Option<String>>;
 
 /// Shows events.
 pub struct Live {
     console: Console,
     painter: LogPainter,
-    summary: Summary,
+    /// What became of each task.
+    pub summary: Summary,
+    /// What failed.
+    pub failures: Failures,
+    /// Where a step of a task stands in the files.
+    place: Place,
+    kept: Option<PathBuf>,
     progress: MultiProgress,
     /// What is under way, by task or image.
     bars: BTreeMap<String, ProgressBar>,
@@ -23,20 +33,29 @@ pub struct Live {
 
 impl Live {
     /// Shows on this console.
-    pub fn new(console: Console) -> Self {
+    pub fn new(console: Console, place: Place) -> Self {
         let target = if console.live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self {
             console,
             painter: LogPainter::new(console.out, false),
             summary: Summary::default(),
+            failures: Failures::default(),
+            place,
+            kept: None,
             progress: MultiProgress::with_draw_target(target),
             bars: BTreeMap::new(),
         }
     }
 
+    /// Remembers one event for the end, without showing it.
+    pub fn note(&mut self, event: &Event) {
+        self.summary.note(event);
+        self.failures.note(event);
+    }
+
     /// Shows one event.
     pub fn show(&mut self, event: &Event) -> Result {
-        self.summary.note(event);
+        self.note(event);
         match event {
             Event::RunStarted { .. } => {}
             Event::ImagePull { image, done_bytes, total_bytes, complete } => {
@@ -77,12 +96,22 @@ impl Live {
                 }
             }
             Event::Skipped { task, .. } => self.clear(task),
+            Event::Kept { folder } => self.kept = Some(folder.clone()),
             Event::RunEnded { .. } => {
                 for (_, bar) in std::mem::take(&mut self.bars) {
                     bar.finish_and_clear();
                 }
-                let text = self.summary.render(self.console.out);
+                let style = self.console.out;
+                let text =
+                    format!("{}{}", self.failures.render(style, &self.place), self.summary.render(style));
                 self.console.print(&text)?;
+                match &self.kept {
+                    Some(folder) => self.console.say(&format!("kept in {}", folder.display())),
+                    None if self.summary.has_failed() => {
+                        self.console.hint("`--keep` keeps the logs and folders of the run for a look");
+                    }
+                    None => {}
+                }
             }
         }
         Ok(())
@@ -154,16 +183,34 @@ pub struct Summary {
     end: Option<End>,
 }
 
+/// A task of a run.
 #[derive(Debug, Clone, PartialEq)]
-struct Row {
-    task: String,
-    outcome: Option<Outcome>,
+pub struct Row {
+    /// Its name.
+    pub task: String,
+    /// What became of it; none: it never started.
+    pub outcome: Option<Outcome>,
 }
 
+/// What became of a task.
 #[derive(Debug, Clone, PartialEq)]
-enum Outcome {
-    Ended { status: Status, reason: String, duration_ms: u64 },
-    Skipped { reason: String },
+pub enum Outcome {
+    /// It ran.
+    Ended {
+        /// How it ended.
+        status: Status,
+        /// Why, in a word.
+        reason: String,
+        /// Why, as a sentence.
+        message: String,
+        /// How long it took.
+        duration_ms: u64,
+    },
+    /// It did not run.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -183,10 +230,13 @@ impl Summary {
                     self.row(task);
                 }
             }
-            Event::TaskEnded { task, status, reason, duration_ms, .. } => {
-                let outcome =
-                    Outcome::Ended { status: *status, reason: reason.clone(), duration_ms: *duration_ms };
-                self.row(task).outcome = Some(outcome);
+            Event::TaskEnded { task, status, reason, message, duration_ms } => {
+                self.row(task).outcome = Some(Outcome::Ended {
+                    status: *status,
+                    reason: reason.clone(),
+                    message: message.clone(),
+                    duration_ms: *duration_ms,
+                });
             }
             Event::Skipped { task, reason } => {
                 self.row(task).outcome = Some(Outcome::Skipped { reason: reason.clone() });
@@ -203,6 +253,20 @@ impl Summary {
         }
     }
 
+    /// All tasks.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// How long the run took.
+    pub fn took(&self) -> Duration {
+        Duration::from_millis(self.end.as_ref().map_or(0, |end| end.duration_ms))
+    }
+
+    fn has_failed(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.status == Status::Failed)
+    }
+
     fn row(&mut self, task: &str) -> &mut Row {
         let at = self.rows.iter().position(|row| row.task == task).unwrap_or_else(|| {
             self.rows.push(Row { task: task.to_owned(), outcome: None });
@@ -216,7 +280,7 @@ impl Summary {
         let mut tasks = Table::new(&["TASK", "STATUS", "DURATION", "REASON"]);
         for row in &self.rows {
             let cells = match &row.outcome {
-                Some(Outcome::Ended { status, reason, duration_ms }) => [
+                Some(Outcome::Ended { status, reason, duration_ms, .. }) => [
                     paint(style, *status),
                     duration(Duration::from_millis(*duration_ms)),
                     // The usual reason says nothing that the status does not.

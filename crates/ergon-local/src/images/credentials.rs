@@ -250,8 +250,8 @@ mod tests {
         }
     }
 
-    fn pair(name: &str, password: &str) -> Option<(String, String)> {
-        Some((name.to_owned(), password.to_owned()))
+    fn pair(name: &str, password: &str) -> (String, String) {
+        (name.to_owned(), password.to_owned())
     }
 
     #[tokio::test]
@@ -274,11 +274,11 @@ mod tests {
         let broken = folder.config("broken.json", "{");
         let files = [broken, docker, podman];
         for (registry, repository, wanted) in [
-            ("docker.io", "library/x", pair("me", "pass:word")),
-            ("localhost:5000", "x", pair("a", "b")),
+            ("docker.io", "library/x", Some(pair("me", "pass:word"))),
+            ("localhost:5000", "x", Some(pair("a", "b"))),
             ("empty.example", "x", None),
-            ("quay.example", "team/app", pair("team", "2")),
-            ("quay.example", "teams/app", pair("all", "1")),
+            ("quay.example", "team/app", Some(pair("team", "2"))),
+            ("quay.example", "teams/app", Some(pair("all", "1"))),
             ("ghcr.io", "x", None),
         ] {
             let found = folder.find(&files, registry, repository).await;
@@ -307,9 +307,9 @@ mod tests {
                 "auths": {"file.example": {"username": "f", "password": "p"}, "own.example": {}}}"#,
         );
         for (registry, login, trouble) in [
-            ("own.example", pair("own", "get own.example"), ""),
-            ("docker.io", pair("hub", "s"), ""),
-            ("file.example", pair("f", "p"), ""),
+            ("own.example", Some(pair("own", "get own.example")), ""),
+            ("docker.io", Some(pair("hub", "s")), ""),
+            ("file.example", Some(pair("f", "p")), ""),
             ("other.example", None, ""),
             ("token.example", None, "`docker-credential-store` failed: it has an identity token"),
             ("broken.example", None, "`docker-credential-store` failed: the keychain is locked"),

@@ -73,7 +73,12 @@ impl Teller {
         }
     }
 
-    pub fn end(&mut self, world: &World) -> Status {
+    /// Tells where the run's folders are, which stay.
+    pub fn kept(&self, folder: &std::path::Path) {
+        self.tell(Event::Kept { folder: folder.to_owned() });
+    }
+
+    pub fn end(&mut self, world: &World) {
         self.look(world);
         let (condition, results): (Option<&Condition>, BTreeMap<String, ParamValue>) =
             if let Some(run) = &world.pipeline_run {
@@ -95,7 +100,6 @@ impl Teller {
             message: condition.map(|condition| condition.message().to_owned()).unwrap_or_default(),
             duration_ms: millis(self.begun.elapsed()),
         });
-        status
     }
 
     /// The name that a pod's lines are told under, and how many tries there were before.
