@@ -9,18 +9,21 @@
 mod container;
 mod groups;
 mod inside;
+mod lost;
 mod merge;
 mod part;
 mod seen;
 mod why;
 
 pub use inside::{Inside, Next};
+pub use lost::MOST_RERUNS;
 pub use part::{Given, Part};
 pub use seen::{SHARED_LABEL, SharedPod, Sharing, belongs_to, made_with, orders, pod_of};
 pub use why::Why;
 
 pub(crate) use container::containers_of;
 pub(crate) use groups::{grow, is_narrow, wanted};
+pub(crate) use lost::{AGAIN_ANNOTATION, LOST_POD_ANNOTATION, is_lost, stand_in, was_lost};
 pub(crate) use merge::{Member, VOLUMES, fit, merge};
 pub(crate) use seen::{
     CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, own_part, shown,

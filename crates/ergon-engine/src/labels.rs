@@ -13,7 +13,8 @@ const LONGEST_LABEL: usize = 63;
 /// The annotation on a task run whose failure its pipeline ignores.
 pub const ON_ERROR: &str = "pipeline.tekton.dev/pipeline-task-on-error";
 
-/// The label with the number of the try of a pipeline that is a task of another, counted from 1; the first has none.
+/// The label with the number of the run of a task that has several, counted from 1; the first has none: the tries of a
+/// pipeline, and the runs of a task whose pod was lost.
 pub const RETRY: &str = "ergon.dev/retry";
 
 /// The labels of a pod, without their group, that name its task alone.

@@ -8,6 +8,7 @@ mod conclude;
 mod defaults;
 mod explain;
 mod find;
+mod lost;
 mod matrix;
 mod plan;
 mod prepare;

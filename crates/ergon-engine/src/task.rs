@@ -36,6 +36,9 @@ pub const POD_DELETED: &str = "PodDeleted";
 /// The pod, the node or the agent ended before a step's end was recorded. Tekton has no word for it.
 pub const POD_INTERRUPTED: &str = "PodInterrupted";
 
+/// The pod that the task shared was lost: its node, or its place there. Tekton has no word for it.
+pub const POD_LOST: &str = "PodLost";
+
 /// Everything that the decision on a task run may depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed<'a> {

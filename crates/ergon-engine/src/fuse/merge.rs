@@ -337,6 +337,7 @@ fn common_labels(group: Group, pod: &Pod) -> BTreeMap<String, String> {
     for of_task in labels::OF_TASK {
         labels.remove(&group.label(of_task));
     }
+    labels.remove(labels::RETRY);
     labels
 }
 

@@ -2,9 +2,11 @@
 
 use ergon_api::{PipelineRun, StepState, TaskRun, TaskSpec};
 use ergon_wire::{Company, PodReport, ReportAnswer, StepReport, TerminationMessage};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube_core::ResourceExt as _;
 
+use super::was_lost;
 use crate::pod::{AGENT, Platform};
 use crate::task::paths::step_container;
 use crate::task::{PodSeen, attempt_number, verdict};
@@ -49,6 +51,19 @@ impl SharedPod<'_> {
             PodSeen::Gone => true,
             PodSeen::NotInCache => false,
         }
+    }
+
+    /// Its steps may still be at work, as far as anybody knows.
+    pub(crate) fn lingers(&self, now: Timestamp) -> bool {
+        // By the end of its time the kubelet has killed what did not end; a node that is gone does not say so.
+        let is_at_work = |pod| !verdict::is_over(pod) && self.ends_at().is_none_or(|end| end > now);
+        matches!(self.pod, PodSeen::Here(pod) if is_at_work(pod))
+    }
+
+    /// The end of the time that it has, once it is being deleted.
+    pub(crate) fn ends_at(&self) -> Option<Timestamp> {
+        let PodSeen::Here(pod) = self.pod else { return None };
+        pod.metadata.deletion_timestamp.as_ref().map(|time| time.0)
     }
 
     /// All its steps have ended, so that it ends without being told.
@@ -190,7 +205,7 @@ pub(crate) fn with_shown_names(group: ergon_api::Group, run: &TaskRun, steps: &m
 /// What the agent of a shared pod is to do, as its pipeline run and the task runs of that say: the tasks and the tries
 /// that are to end, and whether no other task is to start.
 pub fn orders(group: ergon_api::Group, run: &PipelineRun, children: &[&TaskRun], pod: &str) -> ReportAnswer {
-    let failed = |run: &TaskRun| run.is_failed() && !labels::failure_is_ignored(run);
+    let failed = |run: &TaskRun| run.is_failed() && !labels::failure_is_ignored(run) && !was_lost(run);
     let inside = || children.iter().filter(|run| pod_of(run) == Some(pod));
     let over = inside().filter(|run| run.is_failed());
     let tried = inside().filter(|run| !run.is_done() && attempt_number(run) > 0);

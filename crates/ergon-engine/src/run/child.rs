@@ -9,7 +9,7 @@ use ergon_api::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::action::Action;
-use crate::labels;
+use crate::{fuse, labels};
 
 /// All runs that a pipeline run owns, in any order. A stale list may delay, never duplicate: names are fixed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,9 +74,22 @@ impl<'a> Child<'a> {
         self.label(MATRIX_LEG_LABEL)?.parse().ok()
     }
 
-    /// Which try of a pipeline it is: 0 for the first.
+    /// Which run of its task it is, where that runs again: 0 for the first.
     pub fn retry(self) -> i64 {
         self.label(labels::RETRY).and_then(|retry| retry.parse().ok()).unwrap_or_default()
+    }
+
+    /// The pod that it shares with others.
+    pub fn shared_pod(self) -> Option<&'a str> {
+        match self {
+            Self::Task(run) => fuse::pod_of(run),
+            Self::Custom(_) | Self::Pipeline(_) => None,
+        }
+    }
+
+    /// What an annotation of it says.
+    pub fn annotation(self, name: &str) -> Option<&'a str> {
+        self.metadata().annotations.as_ref()?.get(name).map(String::as_str)
     }
 
     pub fn condition(self) -> Option<&'a Condition> {

@@ -115,6 +115,9 @@ impl Progress<'_> {
         if value == ConditionStatus::False && self.observed.group == Group::Ergon {
             message.push_str(&self.what_failed());
         }
+        if self.observed.group == Group::Ergon {
+            message.push_str(&self.what_ran_again());
+        }
         if graceful && value == ConditionStatus::False && reason == reasons::CANCELLED {
             message = format!("PipelineRun \"{}\" was cancelled", run.name());
         }
@@ -202,6 +205,17 @@ impl Progress<'_> {
         let more =
             if failed.len() > MOST { format!("; and {} more", failed.len() - MOST) } else { String::new() };
         format!(". Failed: {}{more}", failed[..failed.len().min(MOST)].join("; "))
+    }
+
+    /// The tasks that ran again because the pod that they had was lost.
+    fn what_ran_again(&self) -> String {
+        let was_lost = |state: &&TaskState<'_>| state.earlier.iter().any(|run| run.shared_pod().is_some());
+        let names: Vec<String> =
+            self.states.values().filter(was_lost).map(|state| format!("`{}`", state.task.name)).collect();
+        if names.is_empty() {
+            return String::new();
+        }
+        format!(". Ran again after the loss of a pod that tasks shared: {}", names.join(", "))
     }
 
     fn child_references(&self, known: &[ChildStatusReference]) -> Vec<ChildStatusReference> {

@@ -14,6 +14,7 @@ use super::child::{Made, Why};
 use super::children::Making;
 use super::conclude::{self, Progress};
 use super::find::{self, Found, Seen};
+use super::lost::{self, Lost, Turn};
 use super::prepare::{self, Prepared};
 use super::results::{self, Ends};
 use super::share::{self, Place};
@@ -126,7 +127,7 @@ fn advance(
         pass.actions.extend(claims.map(|claim| Action::CreateClaim(Box::new(claim))));
         pass.actions.push(conclude::event(EventKind::Normal, reasons::STARTED, ""));
     }
-    let halt = pass.halt(clock);
+    let halt = pass.settle(clock)?;
     pass.start_tasks(halt)?;
     let tasks_done = pass.states.graph().iter().all(TaskState::is_done);
     let ends = Ends::of(&pass.states);
@@ -145,14 +146,15 @@ fn advance(
     // Where final tasks are in the pod of those that are ended, its agent ends them one by one and goes on.
     let finals = prepared.spec.finally.iter().filter_map(|task| pass.shared.get(task.name.as_str()));
     let goes_on: BTreeSet<&str> = finals.map(|place| place.pod.name).collect();
-    let Pass { states, started, mut actions, .. } = pass;
+    let Pass { states, started, mut actions, lost, .. } = pass;
     let progress = Progress { observed, prepared, states: &states, ends: &ends, started: &started, halt };
     let done = progress.write(&mut status, tasks_done, now);
     actions.extend(done.event);
     if done.finished {
         actions.extend(claims::delete(observed));
     }
-    let wake_at = if done.finished { None } else { clock.wake_at(observed.run, &status) };
+    let wake_at = clock.wake_at(observed.run, &status).into_iter().chain(lost.until).min();
+    let wake_at = wake_at.filter(|_| !done.finished);
     if done.finished {
         actions.extend(share::end_pods(observed, &BTreeSet::new()));
     } else if matches!(halt, Some(Skip::GracefullyCancelled | Skip::TasksTimeout)) {
@@ -169,8 +171,12 @@ struct Pass<'a> {
     actions: Vec<Action>,
     /// The runs that this pass makes, by the places of their tasks.
     started: BTreeMap<usize, Vec<Made>>,
+    /// The shared pods that were made.
+    pods: Vec<Place<'a>>,
     /// The tasks that are in shared pods already, by their names.
     shared: BTreeMap<&'a str, Place<'a>>,
+    /// What the pods that are lost come to.
+    lost: Lost,
     /// Claims are made with the first task that needs them, and not all at the start.
     claims_late: bool,
     /// What must be looked up before anything is decided.
@@ -182,7 +188,11 @@ impl<'a> Pass<'a> {
     fn new(observed: &'a Observed<'a>, prepared: &'a Prepared, now: Timestamp) -> Self {
         let mut states = States::observed(observed, &prepared.plan);
         expect_legs(0..prepared.spec.tasks.len(), &mut states, None);
-        let shared = share::places(observed);
+        let pods = share::pods(observed);
+        if !pods.is_empty() {
+            lost::leave_out(&mut states);
+        }
+        let shared = share::places(&pods, &states);
         for (name, pod) in &shared {
             if let Some(place) = prepared.plan.place(name) {
                 states.at_mut(place).has_begun = pod.has_started(name);
@@ -194,7 +204,9 @@ impl<'a> Pass<'a> {
             states,
             actions: Vec::new(),
             started: BTreeMap::new(),
+            pods,
             shared,
+            lost: Lost::default(),
             claims_late: share::is_wanted(observed, prepared),
             needs: Vec::new(),
             now,
@@ -220,8 +232,72 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Marks the tasks that will not start, once it is clear what was lost and runs again. Gives why no more start.
+    fn settle(&mut self, clock: &Clock) -> Result<Option<Skip>, Invalid> {
+        let prepared = self.prepared;
+        loop {
+            let halt = self.halt(clock);
+            skip::mark_tasks(prepared, &mut self.states, halt)?;
+            let mut changed = self.move_lost(prepared.plan.order(), halt.is_none());
+            let is_final = |place: &Place<'_>| {
+                place.tasks().any(|task| {
+                    prepared.plan.place(task).is_some_and(|at| prepared.plan.finally().contains(&at))
+                })
+            };
+            let tasks_done = self.states.graph().iter().all(TaskState::is_done);
+            if !changed && tasks_done && self.pods.iter().any(is_final) {
+                let ends = Ends::of(&self.states);
+                skip::mark_finally(prepared, &mut self.states, &ends, clock.finally_over)?;
+                let finals: Vec<usize> = prepared.plan.finally().collect();
+                changed = self.move_lost(&finals, halt.is_none() && !clock.finally_over);
+            }
+            if !changed {
+                return Ok(halt);
+            }
+            self.states.unmark();
+        }
+    }
+
+    /// Looks at tasks whose turn has come and that were to be in a pod which is lost. True where that changes what the
+    /// others can do.
+    fn move_lost(&mut self, places: &[usize], may_rerun: bool) -> bool {
+        let plan = &self.prepared.plan;
+        for &at in places {
+            let state = self.states.at(at);
+            let is_open = !state.is_done() && !state.is_started() && !state.has_begun;
+            if self.pods.is_empty()
+                || !is_open
+                || !plan.parents(at).iter().all(|parent| self.states.at(*parent).is_done())
+            {
+                continue;
+            }
+            let task = state.task;
+            let left = state.earlier.last().and_then(|run| run.shared_pod());
+            let not_reached =
+                self.shared.get(task.name.as_str()).filter(|place| place.is_lost_for(&task.name));
+            let left = self.pods.iter().find(|place| left == Some(place.pod.name));
+            let Some(place) = not_reached.or(left).copied() else { continue };
+            let name = task.name.as_str();
+            match self.lost.turn(self.prepared, &mut self.states, name, &place, may_rerun, self.now) {
+                Turn::Elsewhere => {
+                    self.shared.retain(|known, there| *known != name || there.pod.name != place.pod.name);
+                }
+                Turn::Stays => {
+                    if self.states.at_mut(at).give_up() {
+                        return true;
+                    }
+                }
+                Turn::After => {
+                    self.shared = share::places(&self.pods, &self.states);
+                    self.shared.retain(|known, there| *known != name || there.pod.name != place.pod.name);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
     fn start_tasks(&mut self, halt: Option<Skip>) -> Result<(), Invalid> {
-        skip::mark_tasks(self.prepared, &mut self.states, halt)?;
         let stopping = self.states.values().any(|state| state.invalid.is_some());
         match halt {
             Some(Skip::GracefullyCancelled) => {
@@ -259,10 +335,10 @@ impl<'a> Pass<'a> {
     fn start(&mut self, place: usize, ends: Option<&Ends>) -> Result<(), Invalid> {
         let states = &self.states;
         let state = states.at(place);
-        if state.is_done() || state.runs.len() >= state.expected {
+        let task = state.task;
+        if state.is_done() || state.runs.len() >= state.expected || self.lost.is_waiting(&task.name) {
             return Ok(());
         }
-        let task = state.task;
         let pod = self.shared.get(task.name.as_str()).copied().filter(|pod| pod.holds(&task.name));
         if pod.is_none() && ends.is_none() && self.start_shared(place) {
             return Ok(());
@@ -295,6 +371,9 @@ impl<'a> Pass<'a> {
                 share::mark(run, pod.pod.name, pod.has_folders, pod.container(&state.task.name));
             }
             if !known.contains(child.child().name()) {
+                if let Made::Task(run) = &mut child {
+                    self.actions.extend(self.lost.note(state, run));
+                }
                 self.started.entry(place).or_default().push(child.clone());
                 self.actions.push(child.create());
             }
@@ -317,12 +396,14 @@ impl<'a> Pass<'a> {
             Ok(shared) => {
                 let mut first = shared.first.clone();
                 share::mark_first(&mut first, &shared);
+                let again = self.lost.note(self.states.at(place), &mut first);
                 let share::Shared { pod, claims, .. } = shared;
                 self.actions.extend(claims.into_iter().map(|claim| Action::CreateClaim(Box::new(claim))));
                 self.actions.push(Action::CreatePod(Box::new(pod)));
                 let made = Made::Task(Box::new(first));
                 self.started.entry(place).or_default().push(made.clone());
                 self.actions.push(made.create());
+                self.actions.extend(again);
                 true
             }
             Err(share::Stop::Needs(needs)) => {

@@ -10,20 +10,21 @@ use ergon_wire::{Company, StepReport, TerminationMessage};
 
 use super::Observed;
 use super::prepare::Prepared;
+use super::state::{States, TaskState};
 use crate::action::Action;
 use crate::fuse::{
-    self, CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, SharedPod, pod_of,
+    self, CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, SharedPod,
 };
 use crate::task::PodSeen;
 
-pub(super) use compile::{Context, Shared, Stop, ended, shared, uses};
+pub(super) use compile::{Context, Shared, Stop, ended, folders, shared, uses};
 pub(super) use member::alone;
 
 /// Where a task is that shares a pod.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub pod: SharedPod<'a>,
-    /// All tasks in it.
+    /// All tasks in it, with commas between them.
     tasks: &'a str,
     /// `TASK=CONTAINER` for those whose steps run in one container.
     containers: &'a str,
@@ -32,9 +33,24 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
+    /// The tasks that are in it.
+    pub fn tasks(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.tasks.split(',')
+    }
+
+    /// Whether a run of the task was carried out there whose work is lost.
+    pub fn was_left_by(&self, state: &TaskState<'_>) -> bool {
+        state.earlier.iter().any(|run| run.shared_pod() == Some(self.pod.name))
+    }
+
     /// The task was carried out there, or will be.
     pub fn holds(&self, task: &str) -> bool {
         !self.pod.is_over() || self.has_folders || self.has_started(task)
+    }
+
+    /// Whether the task was to be there and cannot any more, while what it needs may have been a folder of the pod.
+    pub fn is_lost_for(&self, task: &str) -> bool {
+        self.has_folders && self.pod.is_over() && !self.has_started(task)
     }
 
     /// Whether a step of this task was started, as the agent or the step itself says.
@@ -69,27 +85,38 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The tasks that are in shared pods already, as the first run of each pod says.
-pub(super) fn places<'a>(observed: &Observed<'a>) -> BTreeMap<&'a str, Place<'a>> {
+/// The tasks that are in shared pods already, as the first run of each pod says; but for those whose work there was lost.
+pub(super) fn places<'a>(pods: &[Place<'a>], states: &States<'a>) -> BTreeMap<&'a str, Place<'a>> {
     let mut places: BTreeMap<&str, Place<'_>> = BTreeMap::new();
-    let Some(sharing) = observed.sharing else { return places };
-    for run in observed.children.task_runs {
-        let annotations = run.metadata.annotations.as_ref();
-        let annotation = |name: &str| annotations.and_then(|annotations| annotations.get(name));
-        let Some(tasks) = annotation(SHARES_ANNOTATION) else { continue };
-        let pod = pod_of(run).and_then(|name| sharing.pods.iter().find(|pod| pod.name == name));
-        let Some(pod) = pod else { continue };
-        let containers = annotation(CONTAINERS_ANNOTATION).map(String::as_str).unwrap_or_default();
-        let place =
-            Place { pod: *pod, tasks, containers, has_folders: annotation(EMPTIED_ANNOTATION).is_some() };
-        for task in tasks.split(',') {
+    for place in pods {
+        for task in place.tasks() {
+            if states.get(task).is_some_and(|state| place.was_left_by(state)) {
+                continue;
+            }
             // A task that was not reached in a pod that ended may be in another one by now.
-            if places.get(task).is_none_or(|known| !known.holds(task)) {
-                places.insert(task, place);
+            if places.get(task).is_none_or(|known| !known.holds(task) || known.is_lost_for(task)) {
+                places.insert(task, *place);
             }
         }
     }
     places
+}
+
+/// The shared pods that were made, as the first run of each says.
+pub(super) fn pods<'a>(observed: &Observed<'a>) -> Vec<Place<'a>> {
+    let mut pods = Vec::new();
+    let Some(sharing) = observed.sharing else { return pods };
+    for run in observed.children.task_runs {
+        let annotations = run.metadata.annotations.as_ref();
+        let annotation = |name: &str| annotations.and_then(|annotations| annotations.get(name));
+        let Some(tasks) = annotation(SHARES_ANNOTATION) else { continue };
+        let pod = fuse::made_with(run).and_then(|name| sharing.pods.iter().find(|pod| pod.name == name));
+        let Some(pod) = pod else { continue };
+        let containers = annotation(CONTAINERS_ANNOTATION).map(String::as_str).unwrap_or_default();
+        let has_folders = annotation(EMPTIED_ANNOTATION).is_some();
+        pods.push(Place { pod: *pod, tasks, containers, has_folders });
+    }
+    pods
 }
 
 /// Whether any task of the run may share a pod: then it is seen with each task which claims are needed at all.

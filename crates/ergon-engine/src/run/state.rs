@@ -8,6 +8,7 @@ use super::Observed;
 use super::child::Child;
 use super::plan::Plan;
 use super::skip::Skip;
+use crate::fuse;
 
 /// One pipeline task and what is known of it.
 #[derive(Debug, Clone)]
@@ -15,7 +16,8 @@ pub struct TaskState<'a> {
     pub task: &'a PipelineTask,
     /// Its runs, in the order of their matrix indices; empty while it has not started.
     pub runs: Vec<Child<'a>>,
-    /// Its runs that failed and were, or are to be, tried again: only of a pipeline. A task run has its tries in itself.
+    /// Its runs that came before: those of a pipeline that failed and are tried again, and those that were lost with a pod.
+    /// A task run has its tries in itself.
     pub earlier: Vec<Child<'a>>,
     /// How many runs it has once all are made: more than one only with a matrix.
     pub expected: usize,
@@ -58,7 +60,9 @@ impl<'a> States<'a> {
         for state in list.iter_mut().filter(|state| state.runs.len() > 1) {
             state.runs.sort_by_cached_key(|run| (run.matrix_leg(), run.name().to_owned()));
         }
-        list.iter_mut().filter(|state| state.task.is_pipeline()).for_each(TaskState::retry);
+        for state in &mut list {
+            if state.task.is_pipeline() { state.retry() } else { state.leave_out_lost() }
+        }
         Self { plan, list }
     }
 
@@ -76,9 +80,21 @@ impl<'a> States<'a> {
         &mut self.list[place]
     }
 
+    /// By the task's name.
+    pub fn get_mut(&mut self, task: &str) -> Option<&mut TaskState<'a>> {
+        Some(&mut self.list[self.plan.place(task)?])
+    }
+
     /// By the task's name; none where there is no such task.
     pub fn get(&self, task: &str) -> Option<&TaskState<'a>> {
         Some(&self.list[self.plan.place(task)?])
+    }
+
+    /// Forgets which tasks will not start.
+    pub fn unmark(&mut self) {
+        for state in &mut self.list {
+            (state.skip, state.invalid) = (None, None);
+        }
     }
 
     /// All of them, in the order of the file.
@@ -113,6 +129,24 @@ impl TaskState<'_> {
         } else {
             self.runs.push(last);
         }
+    }
+
+    /// Keeps the last run as it is, and not even that where its work was lost with its pod.
+    fn leave_out_lost(&mut self) {
+        let is_lost = |run: &Child<'_>| matches!(run, Child::Task(run) if fuse::was_lost(run));
+        if self.task.is_matrixed() || !self.runs.iter().any(|run| is_lost(run) || run.retry() > 0) {
+            return;
+        }
+        self.runs.sort_by_key(|run| run.retry());
+        let last = self.runs.pop_if(|last| !is_lost(last));
+        self.earlier = std::mem::take(&mut self.runs);
+        self.runs.extend(last);
+    }
+
+    /// What it has done is lost, and it runs again.
+    pub fn leave_out(&mut self) {
+        self.earlier.append(&mut self.runs);
+        self.has_begun = false;
     }
 
     /// No other try follows: the last was it. False where there was none and there is none to come.

@@ -107,6 +107,7 @@ fn decide(observed: &Observed<'_>, now: Timestamp) -> Outcome<TaskRunStatus> {
             let own = fuse::own_part(observed.group, run, task, None, observed.report).1.filter(|_| shares);
             let views = steps::view(task, None, own.as_ref().or(observed.report));
             let reported = verdict::judge(run.name(), task, &Pod::default(), &views, observed.config, now);
+            let reported = if shares { verdict::of_shared(reported, None) } else { reported };
             match reported {
                 // The agent reported the end before the pod was deleted.
                 Verdict::Succeeded { .. } | Verdict::Failed { .. } => {
@@ -342,6 +343,8 @@ fn observe(
 ) -> Outcome<TaskRunStatus> {
     let views = steps::view(task, Some(pod), observed.report);
     let verdict = verdict::judge(observed.run.name(), task, pod, &views, observed.config, now);
+    let shares = fuse::pod_of(observed.run).is_some();
+    let verdict = if shares { verdict::of_shared(verdict, Some(pod)) } else { verdict };
     if matches!(verdict, Verdict::Failed { .. })
         && let Some(until) = verdict::kubelet_may_know_more(pod, &views).filter(|until| *until > now)
     {
@@ -412,10 +415,13 @@ fn finish(
             }
             // Others are in a shared one: it is its pipeline run's to end.
             let mut actions = end_pod(pod.filter(|_| fuse::pod_of(run).is_none()), views);
-            let ignored = !attempt::may_retry(run) && labels::failure_is_ignored(run);
+            // What is lost with a pod that others share is no failure of the task: its pipeline run has it run again.
+            let is_lost = fuse::is_lost(run, &reason);
+            let may_retry = attempt::may_retry(run) && !is_lost;
+            let ignored = !may_retry && !is_lost && labels::failure_is_ignored(run);
             let reason = if ignored { reasons::FAILURE_IGNORED } else { &reason };
             let status = status::with_condition(status, ConditionStatus::False, reason, &message, now);
-            if attempt::may_retry(run) {
+            if may_retry {
                 // The next reconcile sees no pod name and makes the next try's pod.
                 return decided(actions, attempt::next(status), Some(now));
             }

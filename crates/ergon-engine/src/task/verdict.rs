@@ -130,6 +130,30 @@ pub fn vanished(pod: &str) -> (&'static str, String) {
     )
 }
 
+/// Whether what ended a pod had nothing to do with what ran in it.
+fn is_disrupted(pod: &Pod) -> bool {
+    const REASONS: [&str; 6] =
+        ["Evicted", "NodeLost", "NodeShutdown", "Preempting", "Shutdown", "Terminated"];
+    let status = pod.status.as_ref();
+    let reason = status.and_then(|status| status.reason.as_deref());
+    let mut conditions = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_some()
+        || reason.is_some_and(|reason| REASONS.contains(&reason))
+        || conditions.any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True")
+}
+
+/// The verdict on a task that shares its pod: where that was lost, what became of it says so. `pod`: none where it is gone.
+pub fn of_shared(verdict: Verdict, pod: Option<&Pod>) -> Verdict {
+    match verdict {
+        Verdict::Failed { reason, message, results }
+            if reason == super::POD_INTERRUPTED && pod.is_none_or(is_disrupted) =>
+        {
+            Verdict::Failed { reason: super::POD_LOST.to_owned(), message, results }
+        }
+        verdict => verdict,
+    }
+}
+
 /// A pod that the kubelet or the API server has given up: its containers will say nothing more.
 pub(crate) fn is_over(pod: &Pod) -> bool {
     pod.status

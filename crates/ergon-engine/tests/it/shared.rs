@@ -1,5 +1,6 @@
 //! A run whose tasks share pods comes to the same end as one in which each has its own.
 
+mod lost;
 mod tries;
 mod world;
 
@@ -298,25 +299,6 @@ fn a_pod_asks_for_the_most_that_runs_at_once() {
         .map(|container| container.resources.clone().unwrap().requests.unwrap()["cpu"].0.clone())
         .collect();
     assert_eq!(asked, ["0", "3", "500m", "0"]);
-}
-
-#[test]
-fn a_pod_that_is_lost_is_no_success_and_the_rest_goes_on_without_it() {
-    let spec = json!({"pipelineSpec": {"tasks": [
-        {"name": "a", "taskSpec": {"steps": [{"name": "s", "image": "i", "script": "exit 0"}]}},
-        {"name": "b", "runAfter": ["a"], "taskSpec": {"steps": [{"name": "s", "image": "i", "script": "exit 0"}]}},
-        {"name": "c", "runAfter": ["b"], "taskSpec": {"steps": [{"name": "s", "image": "i", "script": "exit 0"}]}},
-    ]}});
-    let mut world = World::new(spec, &json!({}), true, Vec::new());
-    while world.decide() {}
-    world.end_a_step();
-    while world.decide() {}
-    assert!(world.task_runs["run-a"].is_successful());
-    assert!(!world.task_runs["run-b"].is_done());
-    world.pods.clear();
-    let world = world.play();
-    assert!(world.task_runs["run-b"].is_failed());
-    assert_eq!(world.run.status.as_ref().unwrap().condition().unwrap().reason(), "Failed");
 }
 
 /// Three tasks in a row, of which the first has ended and the second runs.

@@ -217,37 +217,66 @@ spec:
     .await
 }
 
-/// The pod goes away in the middle: what had ended stays, what ran did not succeed.
-#[tokio::test]
-async fn a_deleted_pod() -> Result<()> {
-    in_space("shared-deleted", async |space| {
-        let run: PipelineRun = space
-            .start(
-                r"
+const VICTIM: &str = r#"
 apiVersion: ergon.dev/v1
 kind: PipelineRun
 metadata: {name: victim}
 spec:
+  workspaces:
+  - name: work
+    volumeClaimTemplate:
+      spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 16Mi}}}
   pipelineSpec:
+    workspaces: [{name: work}]
+    results: [{name: word, value: $(tasks.second.results.word)}]
     tasks:
     - name: first
+      workspaces: [{name: work}]
       taskSpec:
-        steps: [{name: work, image: localhost/busybox:1, script: 'true'}]
+        workspaces: [{name: work}]
+        steps: [{name: work, image: localhost/busybox:1, script: "printf left > $(workspaces.work.path)/file"}]
     - name: second
       runAfter: [first]
+      workspaces: [{name: work}]
       taskSpec:
-        steps: [{name: work, image: localhost/busybox:1, script: echo begun; sleep 300}]
-",
-            )
-            .await?;
+        workspaces: [{name: work}]
+        results: [{name: word}]
+        steps:
+        - name: work
+          image: localhost/busybox:1
+          script: |
+            cat $(workspaces.work.path)/file > $(results.word.path)
+            case $(context.taskRun.name) in *-retry-1) exit 0;; esac
+            echo begun
+            sleep 300
+"#;
+
+/// The pod goes away in the middle: what was not finished runs again, and what it needs of the folder that is lost.
+#[tokio::test]
+async fn a_deleted_pod() -> Result<()> {
+    in_space("shared-deleted", async |space| {
+        let run: PipelineRun = space.start(VICTIM).await?;
         space.wrote("victim-first-pod", "step-second-work", "begun").await?;
         space.api::<Pod>().delete("victim-first-pod", &DeleteParams::default()).await?;
         let run = space.ended(&run).await?;
-        assert_eq!(run.reason(), "Failed", "{}", run.message());
+        assert_eq!(run.reason(), "Succeeded", "{}", run.message());
+        assert!(run.message().ends_with("shared: `first`, `second`"), "{}", run.message());
+        assert_eq!(run.status.as_ref().context("no status")?.results[0].value, "left".into());
         let children: Vec<TaskRun> = space.children(&run).await?;
-        let reasons: Vec<&str> = children.iter().map(Ran::reason).collect();
-        assert_eq!(reasons, ["Succeeded", "PodDeleted"]);
-        Ok(())
+        let mut ends: Vec<(&str, &str)> =
+            children.iter().map(|child| (child.name(), child.reason())).collect();
+        ends.sort_unstable();
+        let expected = [
+            ("victim-first", "Succeeded"),
+            ("victim-first-retry-1", "Succeeded"),
+            ("victim-second", "PodDeleted"),
+            ("victim-second-retry-1", "Succeeded"),
+        ];
+        assert_eq!(ends, expected);
+        let pods = space.api::<Pod>().list(&ListParams::default()).await?.items;
+        let names: Vec<String> = pods.iter().map(ResourceExt::name_any).collect();
+        assert_eq!(names, ["victim-first-retry-1-pod"]);
+        space.quiet().await
     })
     .await
 }

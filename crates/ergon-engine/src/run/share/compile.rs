@@ -196,6 +196,11 @@ fn claims(prepared: &Prepared, tasks: &[String]) -> (Vec<PersistentVolumeClaim>,
     (needed, emptied)
 }
 
+/// The names of the run's claims whose place a folder takes in a pod of these tasks.
+pub(in crate::run) fn folders(prepared: &Prepared, tasks: &[String]) -> Vec<String> {
+    claims(prepared, tasks).1
+}
+
 /// Whether a task has a workspace that is this claim.
 pub(in crate::run) fn uses(prepared: &Prepared, task: &PipelineTask, claim: &str) -> bool {
     task.workspaces.iter().any(|used| {
@@ -220,6 +225,9 @@ fn part(context: &Context<'_>, tasks: &[String], members: &[Member], first: &Tas
     for (at, name) in tasks.iter().enumerate() {
         let Some(place) = prepared.plan.place(name) else { continue };
         let task = states.at(place).task;
+        // So that its run has the same name there.
+        let earlier = states.at(place).earlier.iter().filter_map(|run| run.ended());
+        before.extend(earlier.map(fuse::stand_in));
         if prepared.plan.finally().contains(&place) {
             spec.finally.push(task.clone());
             continue;

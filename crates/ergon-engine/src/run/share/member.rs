@@ -120,7 +120,7 @@ fn runs(context: &Context<'_>, task: &PipelineTask, finally: bool) -> Result<Vec
         scope: &scope,
         config: context.observed.config,
         finally,
-        retry: 0,
+        retry: context.states.get(&task.name).map_or(0, |state| state.earlier.len()),
     };
     Ok(making.runs(task).map_err(|invalid| Why::CannotBeChecked(invalid.message))?)
 }

@@ -1,6 +1,6 @@
 //! A cluster with one run, in memory: pods run what their plans say, as the agent would have them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{Config, Group, PipelineRun, Task, TaskRun, TaskRunStatus};
 use ergon_engine::coordinate::{Command, Event, PodState, StepId};
@@ -16,7 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 /// A cluster of one run. Steps are scripts with lines `set RESULT TEXT`, `show VARIABLE RESULT`, `exit CODE`, and
-/// `from TRY COUNT`, which fails where the count is less than the try.
+/// `from TRY COUNT`, which fails where the count is less than the try; `put NAME` into the run's claim and `need NAME`
+/// there, which fails without it.
 pub struct World {
     pub group: Group,
     pub run: PipelineRun,
@@ -30,12 +31,22 @@ pub struct World {
     pub now: i64,
     /// Which of the steps that run ends next.
     pub order: Vec<usize>,
+    /// After which steps' ends the shared pods are lost, and how many there were.
+    pub losses: BTreeSet<usize>,
+    pub ended: usize,
+    /// After how many of its actions the next decision on the run is cut off, if it has more.
+    pub crashes: Vec<usize>,
+    /// What is in the claim.
+    pub files: BTreeSet<String>,
+    pub events: Vec<String>,
 }
 
 pub struct Running {
     pub pod: Pod,
     pub state: PodState,
     pub steps: Vec<(StepId, RunCommand)>,
+    /// What is in the folder that takes the claim's place, if one does.
+    pub files: Option<BTreeSet<String>>,
 }
 
 impl World {
@@ -57,6 +68,11 @@ impl World {
             may_make: true,
             now: 1_700_000_000_000,
             order,
+            losses: BTreeSet::new(),
+            ended: 0,
+            crashes: Vec::new(),
+            files: BTreeSet::new(),
+            events: Vec::new(),
         }
     }
 
@@ -117,9 +133,15 @@ impl World {
                 Outcome::Needs(needs) => needs.iter().for_each(|need| self.look_up(need, &mut library)),
             }
         };
+        let mut actions = decision.actions;
+        if let Some(kept) = self.crashes.pop().filter(|kept| *kept < actions.len()) {
+            actions.truncate(kept);
+            self.perform(actions);
+            return true;
+        }
         let changed = self.run.status.as_ref() != Some(&decision.status);
         self.run.status = Some(decision.status);
-        self.perform(decision.actions) || changed
+        self.perform(actions) || changed
     }
 
     pub fn decide_task(&mut self, name: &str) -> bool {
@@ -190,7 +212,8 @@ impl World {
                     running.pod.status.get_or_insert_default().phase = Some("Failed".into());
                 }
                 Action::CreateClaim(claim) => self.claims.extend(claim.metadata.name),
-                Action::AddMetadata { .. } | Action::Emit(_) => {}
+                Action::Emit(event) => self.events.push(event.message),
+                Action::AddMetadata { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -203,7 +226,10 @@ impl World {
             return false;
         }
         let plan = plan_of(&pod).unwrap();
-        let mut running = Running { pod, state: PodState::new(&plan).unwrap(), steps: Vec::new() };
+        let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let has_folder = volumes.any(|volume| volume.name.starts_with("ws-") && volume.empty_dir.is_some());
+        let files = has_folder.then(BTreeSet::new);
+        let mut running = Running { pod, state: PodState::new(&plan).unwrap(), steps: Vec::new(), files };
         running.pod.status.get_or_insert_default().phase = Some("Running".into());
         for (task, steps) in plan.tasks.iter().enumerate() {
             for step in 0..steps.steps.len() + steps.sidecars.len() {
@@ -227,8 +253,36 @@ impl World {
         let running = busy.swap_remove(pick % count);
         let which = pick / count % running.steps.len();
         let (id, command) = running.steps.remove(which);
-        running.handle(Event::Ended { id, record: carried_out(&command, at) }, at);
+        let files = running.files.as_mut().unwrap_or(&mut self.files);
+        let record = carried_out(&command, files, at);
+        running.handle(Event::Ended { id, record }, at);
+        self.ended += 1;
+        if self.losses.contains(&self.ended) {
+            self.lose();
+        }
         true
+    }
+
+    /// Loses the shared pods that are at work: they are gone, or evicted.
+    pub fn lose(&mut self) {
+        let is_shared =
+            |pod: &Pod| pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(SHARED_LABEL));
+        let is_over = |running: &Running| {
+            let phase = running.pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            phase != Some("Running")
+        };
+        if self.ended.is_multiple_of(2) {
+            self.pods.retain(|_, running| !is_shared(&running.pod) || is_over(running));
+            return;
+        }
+        for running in self.pods.values_mut() {
+            if is_shared(&running.pod) && !is_over(running) {
+                running.steps.clear();
+                let status = running.pod.status.get_or_insert_default();
+                status.phase = Some("Failed".into());
+                status.reason = Some("Evicted".into());
+            }
+        }
     }
 }
 
@@ -263,7 +317,7 @@ pub fn empty() -> ExitRecord {
     serde_json::from_value(json!({"exit": {"kind": "skipped"}, "finishedAt": 0})).unwrap()
 }
 
-pub fn carried_out(command: &RunCommand, at: i64) -> ExitRecord {
+pub fn carried_out(command: &RunCommand, files: &mut BTreeSet<String>, at: i64) -> ExitRecord {
     let (mut results, mut code) = (Vec::new(), 0);
     for line in command.step.script.iter().flat_map(|script| script.text.lines()) {
         let words: Vec<&str> = line.splitn(3, ' ').collect();
@@ -276,6 +330,11 @@ pub fn carried_out(command: &RunCommand, at: i64) -> ExitRecord {
                 results.push(StepResult { name: (*name).into(), value: value.into() });
             }
             ["from", wanted, count] if count.parse::<u32>().unwrap() < wanted.parse().unwrap() => {
+                code = 1;
+                break;
+            }
+            ["put", name] => drop(files.insert((*name).to_owned())),
+            ["need", name] if !files.contains(*name) => {
                 code = 1;
                 break;
             }
