@@ -67,6 +67,11 @@ bench: cluster ## How long runs take, against plain pods on the same cluster: ON
 compat: cluster ## Tekton's manifests, unmodified: DIR=folder ONLY=regex PARALLEL=4 (default DIR: Tekton's own examples)
 	@DIR='$(DIR)' ONLY='$(ONLY)' PARALLEL='$(PARALLEL)' ARGS='$(ARGS)' .ci/compat
 
+.PHONY: fuzz
+fuzz: ## Each fuzz target for a while (needs a nightly compiler): SECONDS=60
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run "$$target" -- -max_total_time=$(or $(SECONDS),60); done
+
 .PHONY: codegen
 codegen: ## Write crds/ and docs/reference/ from the types
 	cargo run --locked -q -p xtask -- codegen

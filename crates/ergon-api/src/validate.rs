@@ -155,6 +155,7 @@ impl Validate for TaskRun {
     fn validate(&self, config: &Config) -> Vec<FieldError> {
         let is_read_already = language::is_read_already(self);
         let mut errors = Errors::new(self.group(), config);
+        errors.is_read_already = is_read_already;
         check_metadata(&mut errors, &self.metadata);
         let read = |run: &mut TaskRun| match &mut run.spec.task_spec {
             Some(spec) if !is_read_already => language::task_tags(spec, "spec.taskSpec"),
@@ -197,6 +198,8 @@ impl Validate for CustomRun {
 pub(crate) struct Errors<'c> {
     found: Vec<FieldError>,
     group: Group,
+    /// The tags of what is checked were read before: only scripts that were bound then have any.
+    is_read_already: bool,
     config: &'c Config,
 }
 
@@ -205,7 +208,7 @@ const ENOUGH: usize = 100;
 
 impl<'c> Errors<'c> {
     fn new(group: Group, config: &'c Config) -> Self {
-        Self { found: Vec::new(), group, config }
+        Self { found: Vec::new(), group, is_read_already: false, config }
     }
 
     /// Runs checks that Tekton does not make: not under its group.

@@ -1,6 +1,6 @@
 //! Finding what a reference is to: by its name in what the shell has looked up, or as what a resolver fetched.
 
-use ergon_api::{Object, Pipeline, PipelineRef, RefSource, StepAction, StepRef, Task, TaskRef};
+use ergon_api::{Group, Object, Pipeline, PipelineRef, RefSource, StepAction, StepRef, Task, TaskRef};
 
 use crate::action::{Library, Need};
 use crate::expr::Scope;
@@ -25,6 +25,8 @@ pub(crate) enum Lookup<'a, T> {
 pub(crate) struct Sourced<'a, T> {
     pub object: &'a T,
     pub source: Option<&'a RefSource>,
+    /// The API group that it is written for, which may be another than the run's where it was fetched.
+    pub group: Option<Group>,
 }
 
 /// The Task of a reference. `scope` holds what the resolver's parameters may refer to.
@@ -69,6 +71,15 @@ pub(crate) fn step_action<'a>(
     }))
 }
 
+fn group_of(object: &Object) -> Option<Group> {
+    match object {
+        Object::Task(task) => Some(task.group()),
+        Object::Pipeline(pipeline) => Some(pipeline.group()),
+        Object::StepAction(action) => Group::of(&action.api_version),
+        _ => None,
+    }
+}
+
 fn named<'a, T>(
     name: Option<&'a str>,
     known: impl Fn(&str) -> Option<&'a Option<T>>,
@@ -78,7 +89,7 @@ fn named<'a, T>(
     match known(name) {
         None => Lookup::Need(need(name.to_owned())),
         Some(None) => Lookup::NoSuch(name),
-        Some(Some(object)) => Lookup::Found(Sourced { object, source: None }),
+        Some(Some(object)) => Lookup::Found(Sourced { object, source: None, group: None }),
     }
 }
 
@@ -93,7 +104,10 @@ fn fetched<'a, T>(
         Some(Answer::Waiting) => Lookup::Waiting,
         Some(Answer::Failed(failure)) => Lookup::Failed(request, failure.clone()),
         Some(Answer::Found(found)) => match of_kind(&found.object) {
-            Some(object) => Lookup::Found(Sourced { object, source: found.source.as_ref() }),
+            Some(object) => {
+                let (source, group) = (found.source.as_ref(), group_of(&found.object));
+                Lookup::Found(Sourced { object, source, group })
+            }
             None => Lookup::Failed(request, Failure::OtherKind(kind)),
         },
     }

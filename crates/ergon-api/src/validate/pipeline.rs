@@ -268,7 +268,7 @@ impl Place<'_> {
                     self.check_variable(errors, path, variable);
                 }
             };
-            let except = scripts::read_elsewhere(errors, step.script.as_deref());
+            let except = scripts::read_elsewhere(errors, step.script.as_deref(), &step.script_values);
             each_variable_except(&path, step, except, |path, variable| check(errors, path, variable));
             errors.ours(|errors| scripts::each_name(errors, &format!("{path}.script"), step, check));
         }

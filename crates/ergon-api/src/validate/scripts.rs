@@ -9,7 +9,7 @@ use super::tags::with_tags;
 use super::{Errors, FieldError};
 use crate::language::{is_constrained, is_template, known, reference};
 use crate::variables::{Variable, variables};
-use crate::{Group, ParamSpec, ParamType, Step, StepActionSpec, StepResult, TaskSpec, suggest};
+use crate::{Group, ParamSpec, ParamType, ScriptValue, Step, StepActionSpec, StepResult, TaskSpec, suggest};
 
 /// What a script can name besides parameters and workspaces, as patterns: `*` stands for any name.
 pub(super) struct Own<'a> {
@@ -92,10 +92,21 @@ fn of_any(scope: &Scope<'_>, results: &[StepResult]) -> BTreeSet<String> {
     params.chain(results).chain(OF_ANY.map(str::to_owned)).collect()
 }
 
+type Bound = Option<BTreeMap<String, ScriptValue>>;
+
+/// The script, if it is a template here.
+fn template<'a>(errors: &Errors, script: Option<&'a str>, bound: &Bound) -> Option<&'a str> {
+    let reads = bound.is_some() || !errors.is_read_already;
+    script.filter(|script| errors.group == Group::Ergon && reads && is_template(script))
+}
+
 /// The fields of a step whose references are no references: `script`, where it is a template.
-pub(super) fn read_elsewhere(errors: &Errors, script: Option<&str>) -> &'static [&'static str] {
-    let is_template = errors.group == Group::Ergon && script.is_some_and(is_template);
-    if is_template { &["script", "scriptValues"] } else { &[] }
+pub(super) fn read_elsewhere(
+    errors: &Errors,
+    script: Option<&str>,
+    bound: &Bound,
+) -> &'static [&'static str] {
+    if template(errors, script, bound).is_some() { &["script", "scriptValues"] } else { &[] }
 }
 
 /// Calls `visit` with every name in a script's tags whose value is not known yet. What it finds wrong is put at the
@@ -106,7 +117,7 @@ pub(super) fn each_name(
     step: &Step,
     mut visit: impl FnMut(&mut Errors, &str, &Variable),
 ) {
-    let Some(script) = step.script.as_deref().filter(|script| is_template(script)) else { return };
+    let Some(script) = template(errors, step.script.as_deref(), &step.script_values) else { return };
     let known = known(step);
     for used in Template::names(script).unwrap_or_default() {
         let Some(variable) = variable(&used.name) else { continue };
@@ -125,7 +136,7 @@ pub(super) fn check(
     scope: &Scope<'_>,
     visit: &mut impl FnMut(&mut Errors, &str, &Variable),
 ) {
-    let Some(script) = step.script.as_deref().filter(|script| is_template(script)) else { return };
+    let Some(script) = template(errors, step.script.as_deref(), &step.script_values) else { return };
     let before = errors.found.len();
     let known = known(step);
     let used = match Template::names(script) {

@@ -114,7 +114,7 @@ pub(super) fn check_action(errors: &mut Errors, path: &str, action: &StepActionS
     scope.declare(&action.params);
     // Parameters in a script would become code; Tekton refuses them here, and a shared step should not start with it.
     // In a tag they do not.
-    let except = scripts::read_elsewhere(errors, action.script.as_deref());
+    let except = scripts::read_elsewhere(errors, action.script.as_deref(), &None);
     if let Some(script) = action.script.as_ref().filter(|_| except.is_empty()) {
         each_variable(&format!("{path}.script"), script, |path, variable| {
             match variable.names().as_slice() {
@@ -218,7 +218,7 @@ fn check_outputs_of_steps(errors: &mut Errors, path: &str, step: &Step) {
     each_variable_except(
         path,
         &outside,
-        scripts::read_elsewhere(errors, step.script.as_deref()),
+        scripts::read_elsewhere(errors, step.script.as_deref(), &step.script_values),
         |path, variable| {
             match variable.names().as_slice() {
         ["steps", _, "results", ..] => errors

@@ -142,7 +142,7 @@ fn check_variables(errors: &mut Errors, path: &str, spec: &TaskSpec, scope: &Sco
             }
         };
         let path = format!("{path}.steps[{index}]");
-        let except = scripts::read_elsewhere(errors, step.script.as_deref());
+        let except = scripts::read_elsewhere(errors, step.script.as_deref(), &step.script_values);
         each_variable_except(&path, step, except, |path, variable| check(errors, path, variable));
         errors.ours(|errors| {
             let own = scripts::Own::of_task(spec, index, scope);
@@ -156,7 +156,7 @@ fn check_variables(errors: &mut Errors, path: &str, spec: &TaskSpec, scope: &Sco
     }
     for (index, sidecar) in spec.sidecars.iter().enumerate() {
         let path = format!("{path}.sidecars[{index}]");
-        let except = scripts::read_elsewhere(errors, sidecar.script.as_deref());
+        let except = scripts::read_elsewhere(errors, sidecar.script.as_deref(), &sidecar.script_values);
         each_variable_except(&path, sidecar, except, |path, variable| {
             check_variable(errors, path, variable, spec, scope);
         });

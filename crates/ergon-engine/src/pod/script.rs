@@ -1,10 +1,9 @@
 //! A step's script, with what it reads from its environment.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use ergon_api::variables::variables;
-use ergon_api::{Group, ParamValue, ScriptValue, Step, language};
+use ergon_api::{ParamValue, ScriptValue, Step, language};
 use ergon_template::{Given, Kind, Name, Template};
 use ergon_wire::Script;
 use serde_json::Value;
@@ -12,21 +11,17 @@ use serde_json::Value;
 use super::PodError;
 use super::step::with_shebang;
 
-/// The script of a step, or of a sidecar given as one; `field` is where it is written. Under `ergon.dev` one with tags is
-/// a template, and the values that it names are never in its text.
-pub(super) fn of(group: Group, step: &Step, field: &str, script: &str) -> Result<Script, PodError> {
-    if group != Group::Ergon || !language::is_template(script) {
+/// The script of a step, or of a sidecar given as one; `field` is where it is written. One with tags that were read is a
+/// template, and the values that it names are never in its text.
+pub(super) fn of(step: &Step, field: &str, script: &str) -> Result<Script, PodError> {
+    let Some(bound) = &step.script_values else {
         return Ok(Script { text: with_shebang(script), ..Script::default() });
-    }
+    };
     let script = script.strip_prefix('\n').unwrap_or(script);
     let refused = |message: String| PodError::Field { field: field.to_owned(), message };
-    let mut bound = Cow::Borrowed(step);
-    if step.script_values.is_none() {
-        language::bind_step(bound.to_mut(), &[]);
-    }
     let mut names = BTreeMap::new();
     let mut given = BTreeMap::new();
-    for (name, value) in bound.script_values.iter().flatten() {
+    for (name, value) in bound {
         let constrained = value.constrained;
         let (kind, value) = read(name, value).ok_or_else(|| refused(format!("`{name}` has no value")))?;
         names.insert(name.clone(), Name { kind, constrained, late: matches!(value, Given::Later(_)) });

@@ -58,7 +58,7 @@ pub(super) fn make(
         ..Default::default()
     };
     let field = format!("spec.sidecars[{at}].script");
-    let script = sidecar.script.as_deref().map(|text| script::of(group, &as_step(sidecar), &field, text));
+    let script = sidecar.script.as_deref().map(|text| script::of(&as_step(sidecar), &field, text));
     let script = script.transpose()?;
     Ok(match (is_native(sidecar, config), argv(sidecar, library)) {
         (false, Some(argv)) => ordinary(container, argv, script),

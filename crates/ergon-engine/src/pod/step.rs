@@ -83,7 +83,7 @@ pub(super) fn plan(input: &PodInput<'_>, step: &Step, at: usize) -> Result<StepP
             step.args.clone(),
             Some(Script {
                 path: paths::script(input.group, at),
-                ..script::of(input.group, step, &format!("spec.steps[{at}].script"), script)?
+                ..script::of(step, &format!("spec.steps[{at}].script"), script)?
             }),
         ),
         None if step.command.is_empty() => (image_argv(input, step)?, None),

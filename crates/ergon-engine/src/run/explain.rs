@@ -93,7 +93,7 @@ pub fn explain(observed: &Observed<'_>, platform: &Platform, now: Timestamp) -> 
     };
     let (run, _) = found.given_to(observed.group, observed.run);
     let observed = &Observed { run: &run, ..*observed };
-    let prepared = prepare::prepare(observed.group, &run, &found.spec)?;
+    let prepared = prepare::prepare(observed.group, &run, &found.spec, found.language)?;
     if let Checked::Needs(mut needs) = validate::check(observed, &prepared)? {
         needs.retain(|need| !matches!(need, Need::Remote(_)));
         if !needs.is_empty() {

@@ -31,6 +31,8 @@ pub(super) enum Seen {
 /// A Pipeline to run.
 pub(super) struct Found {
     pub spec: PipelineSpec,
+    /// The API group whose language it is written in.
+    pub language: Group,
     /// The Pipeline's own metadata; none where the spec is the run's own.
     metadata: Option<ObjectMeta>,
     source: Option<RefSource>,
@@ -43,7 +45,12 @@ pub(super) struct Found {
 pub(super) fn pipeline(observed: &Observed<'_>) -> Result<Seen, Invalid> {
     let run = observed.run;
     if let Some(spec) = &run.spec.pipeline_spec {
-        return Ok(Seen::Found(Found { spec: spec.clone(), metadata: None, source: None }));
+        return Ok(Seen::Found(Found {
+            spec: spec.clone(),
+            language: observed.group,
+            metadata: None,
+            source: None,
+        }));
     }
     let unnamed = PipelineRef::default();
     let reference = run.spec.pipeline_ref.as_ref().unwrap_or(&unnamed);
@@ -53,6 +60,7 @@ pub(super) fn pipeline(observed: &Observed<'_>) -> Result<Seen, Invalid> {
     Ok(match definitions::pipeline(observed.library, reference, &reference_scope(run)) {
         Lookup::Found(found) => Seen::Found(Found {
             spec: found.object.spec.clone(),
+            language: found.group.unwrap_or(observed.group),
             metadata: Some(found.object.metadata.clone()),
             source: found.source.cloned(),
         }),

@@ -8,7 +8,7 @@ use ergon_api::texts::variables_in;
 use ergon_api::variables::Part;
 use ergon_api::{
     Group, ParamValue, PipelineRun, PipelineSpec, PipelineTask, TaskSpec, WorkspaceBinding,
-    WorkspaceDeclaration, WorkspacePipelineTaskBinding, language, reasons::pipeline_run as reasons,
+    WorkspaceDeclaration, WorkspacePipelineTaskBinding, reasons::pipeline_run as reasons,
 };
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
@@ -39,18 +39,23 @@ pub(super) struct Prepared {
     pub claims: Vec<PersistentVolumeClaim>,
 }
 
-/// Puts the run's values in their places.
+/// Puts the run's values in their places. `language`: the API group that the Pipeline is written for.
 ///
 /// # Errors
 /// What the user must mend, with the condition's reason.
-pub(super) fn prepare(group: Group, run: &PipelineRun, spec: &PipelineSpec) -> Result<Prepared, Invalid> {
+pub(super) fn prepare(
+    group: Group,
+    run: &PipelineRun,
+    spec: &PipelineSpec,
+    language: Group,
+) -> Result<Prepared, Invalid> {
     let pipeline_name = pipeline_name(group, run);
     let mut spec = Cow::Borrowed(spec);
-    if group == Group::Ergon {
+    if language == Group::Ergon {
         let spec = spec.to_mut();
-        language::refer_pipeline(spec)
+        ergon_api::language::refer_pipeline(spec)
             .map_err(|error| Invalid::new(reasons::FAILED_VALIDATION, error.to_string()))?;
-        language::bind_pipeline(spec);
+        ergon_api::language::bind_pipeline(spec);
     }
     let spec = spec.as_ref();
     // A mistake in the order is told before one in the values.

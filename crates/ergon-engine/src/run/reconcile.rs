@@ -81,7 +81,7 @@ fn begin(
 ) -> Outcome<PipelineRunStatus> {
     let (run, adding) = found.given_to(observed.group, observed.run);
     let observed = &Observed { run: &run, ..*observed };
-    let advanced = prepare::prepare(observed.group, &run, &found.spec).and_then(|prepared| {
+    let advanced = prepare::prepare(observed.group, &run, &found.spec, found.language).and_then(|prepared| {
         Ok(match validate::check(observed, &prepared)? {
             Checked::Needs(needs) => Outcome::Needs(needs),
             Checked::Waiting => resolving(observed, old.clone(), reasons::RESOLVING_TASK_REF, now),

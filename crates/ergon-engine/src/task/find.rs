@@ -24,6 +24,8 @@ pub(super) enum Seen {
 /// A Task to run.
 pub(super) struct Found {
     pub spec: TaskSpec,
+    /// The API group whose language it is written in.
+    pub language: Group,
     /// The Task's own metadata; none where the spec is the run's own, or was found in an earlier pass.
     metadata: Option<ObjectMeta>,
     source: Option<RefSource>,
@@ -34,10 +36,10 @@ pub(super) struct Found {
 /// # Errors
 /// There is no such Task, or its resolver failed.
 pub(super) fn task(observed: &Observed<'_>, old: &TaskRunStatus) -> Result<Seen, Invalid> {
-    let run = observed.run;
+    let (run, language) = (observed.run, observed.group);
     let embedded = old.task_spec.as_ref().or(run.spec.task_spec.as_ref());
     if let Some(spec) = embedded {
-        return Ok(Seen::Found(Found { spec: spec.clone(), metadata: None, source: None }));
+        return Ok(Seen::Found(Found { spec: spec.clone(), language, metadata: None, source: None }));
     }
     let unnamed = TaskRef::default();
     let reference = run.spec.task_ref.as_ref().unwrap_or(&unnamed);
@@ -49,12 +51,13 @@ pub(super) fn task(observed: &Observed<'_>, old: &TaskRunStatus) -> Result<Seen,
         let task = part.as_ref().and_then(|part| part.tasks.get(reference.name.as_deref()?));
         if let Some(task) = task {
             let metadata = Some(task.metadata.clone());
-            return Ok(Seen::Found(Found { spec: task.spec.clone(), metadata, source: None }));
+            return Ok(Seen::Found(Found { spec: task.spec.clone(), language, metadata, source: None }));
         }
     }
     Ok(match definitions::task(observed.library, reference, &reference_scope(run, &[])) {
         Lookup::Found(found) => Seen::Found(Found {
             spec: found.object.spec.clone(),
+            language: found.group.unwrap_or(language),
             metadata: Some(found.object.metadata.clone()),
             source: found.source.cloned(),
         }),

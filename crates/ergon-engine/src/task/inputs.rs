@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{
     Group, ParamSpec, ParamValue, PodTemplate, Step, StepActionSpec, StepResult, TaskRun, TaskRunSidecarSpec,
-    TaskRunStepSpec, TaskSpec, WorkspaceBinding, WorkspaceDeclaration, language, reasons::task_run,
+    TaskRunStepSpec, TaskSpec, WorkspaceBinding, WorkspaceDeclaration, reasons::task_run,
 };
 use ergon_wire::paths::PROVENANCE;
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -105,27 +105,24 @@ pub fn resolve(
     group: Group,
     run: &TaskRun,
     task: &TaskSpec,
-    actions: &BTreeMap<usize, &StepActionSpec>,
+    actions: &BTreeMap<usize, (Group, &StepActionSpec)>,
 ) -> Result<Resolved, Invalid> {
     let mut spec = task.clone();
     if group == Group::Tekton && run.spec.task_spec.is_some() {
         declare_bound(&mut spec, &run.spec.workspaces);
     }
-    if group == Group::Ergon {
-        language::bind_task(&mut spec);
-    }
     let (scope, without_params, workspaces) = scopes(group, run, &spec)?;
     for (at, step) in spec.steps.iter_mut().enumerate() {
         let action = actions.get(&at).copied();
-        let results = action.map_or(&step.results, |action| &action.results);
+        let results = action.map_or(&step.results, |(_, action)| &action.results);
         let own = step_scope(group, &step_container(&step.name, at), results);
         let scope = scope.clone().extend(&own).clone();
         let name = std::mem::take(&mut step.name);
         *step = match action {
-            Some(action) => {
+            Some((language, action)) => {
                 let action_scope = without_params.clone().extend(&own).clone();
                 let named = Step { name: name.clone(), ..step.clone() };
-                step_actions::merge(group, &named, at, action, &scope, &action_scope)?
+                step_actions::merge(language, &named, at, action, &scope, &action_scope)?
             }
             None => expand_object(step, &scope).map_err(|error| does_not_fit(&error))?,
         };

@@ -141,9 +141,11 @@ fn find_resolved(observed: &Observed<'_>, old: &TaskRunStatus) -> Result<Ready, 
         Seen::Need(need) => return Ok(Ready::Needs(vec![need])),
         Seen::Waiting => return Ok(Ready::Waiting(reasons::RESOLVING_TASK_REF, "resource")),
     };
-    if group == Group::Ergon && old.task_spec.is_none() && !language::is_read_already(observed.run) {
+    let is_new = old.task_spec.is_none() && !language::is_read_already(observed.run);
+    if is_new && found.language == Group::Ergon {
         language::refer_task(&mut found.spec)
             .map_err(|error| Invalid::new(reasons::VALIDATION_FAILED, error.to_string()))?;
+        language::bind_task(&mut found.spec);
     }
     let mut run = found.given_to(group, observed.run).0.into_owned();
     let base = observed.config.defaults.pod_template.as_ref();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ergon_api::variables::{Part, Variable, variables};
 use ergon_api::{
     Group, Param, ParamSpec, ParamValue, Provenance, RefSource, Step, StepActionSpec, StepRef, StepState,
-    TaskRun, TaskSpec, language, reasons::task_run as reasons,
+    TaskRun, TaskSpec, reasons::task_run as reasons,
 };
 
 use super::inputs::{Invalid, list, reference_scope};
@@ -19,8 +19,8 @@ use crate::expr::{Scope, expand_object, expand_value};
 
 /// What is known of the StepAction that a step refers to.
 pub enum Lookup<'a> {
-    /// With where it was fetched from, if it was.
-    Found(&'a StepActionSpec, Option<&'a RefSource>),
+    /// With the API group whose language it is written in, and where it was fetched from, if it was.
+    Found(Group, &'a StepActionSpec, Option<&'a RefSource>),
     /// To be looked up first.
     Wanted(Need),
     /// A resolver is at it.
@@ -41,7 +41,7 @@ pub fn look_up<'a>(
     match definitions::step_action(library, reference, scope) {
         None => {}
         Some(definitions::Lookup::Found(found)) => {
-            return Ok(Lookup::Found(&found.object.spec, found.source));
+            return Ok(Lookup::Found(found.group.unwrap_or(group), &found.object.spec, found.source));
         }
         Some(definitions::Lookup::Need(need)) => return Ok(Lookup::Wanted(need)),
         Some(definitions::Lookup::Failed(_, failure)) => return Err(failure.to_string()),
@@ -52,7 +52,7 @@ pub fn look_up<'a>(
     };
     match library.step_actions.get(name) {
         None => Ok(Lookup::Wanted(Need::StepAction(name.to_owned()))),
-        Some(Some(action)) => Ok(Lookup::Found(action, None)),
+        Some(Some(action)) => Ok(Lookup::Found(group, action, None)),
         Some(None) => Err(format!(
             "stepactions.{} \"{name}\" not found in namespace \"{}\"",
             group.name(),
@@ -64,7 +64,7 @@ pub fn look_up<'a>(
 /// The StepActions of a task's steps, by the step's place, as far as they are known; and what has to be looked up.
 #[derive(Debug, Default)]
 pub struct Actions<'a> {
-    pub found: BTreeMap<usize, &'a StepActionSpec>,
+    pub found: BTreeMap<usize, (Group, &'a StepActionSpec)>,
     /// Where those came from that were fetched.
     sources: BTreeMap<usize, &'a RefSource>,
     pub wanted: Vec<Need>,
@@ -84,8 +84,8 @@ impl<'a> Actions<'a> {
         for (at, step) in task.steps.iter().enumerate() {
             let Some(reference) = &step.ref_ else { continue };
             match look_up(group, run, reference, &scope, library) {
-                Ok(Lookup::Found(action, source)) => {
-                    actions.found.insert(at, action);
+                Ok(Lookup::Found(language, action, source)) => {
+                    actions.found.insert(at, (language, action));
                     actions.sources.extend(source.map(|source| (at, source)));
                 }
                 Ok(Lookup::Wanted(need)) => {
@@ -120,7 +120,7 @@ impl<'a> Actions<'a> {
 /// # Errors
 /// Parameters that do not fit those that the StepAction declares, and values that do not fit where they are used.
 pub(super) fn merge(
-    group: Group,
+    language: Group,
     step: &Step,
     at: usize,
     action: &StepActionSpec,
@@ -131,8 +131,9 @@ pub(super) fn merge(
         failed(step, at, &format!("a value does not fit the field it is used in: {error}"))
     };
     let mut action = Cow::Borrowed(action);
-    if group == Group::Ergon {
-        language::refer_action(action.to_mut()).map_err(|error| failed(step, at, &error.to_string()))?;
+    if language == Group::Ergon {
+        ergon_api::language::refer_action(action.to_mut())
+            .map_err(|error| failed(step, at, &error.to_string()))?;
     }
     let action = action.as_ref();
     let given = step
@@ -145,8 +146,8 @@ pub(super) fn merge(
     let own = expand_object(&own, scope).map_err(internal)?;
     let body = StepActionSpec { params: Vec::new(), description: None, script: None, ..action.clone() };
     let mut scripted = Step { script: action.script.clone(), ..Step::default() };
-    if group == Group::Ergon {
-        language::bind_step(&mut scripted, &action.params);
+    if language == Group::Ergon {
+        ergon_api::language::bind_step(&mut scripted, &action.params);
     }
     let scripted = expand_object(&scripted, &own_scope).map_err(internal)?;
     let body = expand_object(&body, &own_scope).map_err(internal)?;
