@@ -15,6 +15,7 @@ pub mod start;
 pub mod test;
 pub mod uninstall;
 pub mod version;
+mod watch;
 
 use crate::args::{Cli, Command};
 use crate::console::Console;

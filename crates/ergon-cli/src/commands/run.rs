@@ -1,7 +1,7 @@
 //! `ergon run`: a run on this machine, with no cluster.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ergon_api::manifest::Object;
@@ -11,6 +11,7 @@ use ergon_local::event::{Event, Status};
 use ergon_local::{Mocks, RunError, RunOptions, Stop, WorkspaceSource};
 use tokio::sync::{mpsc, watch};
 
+use super::watch::{change, look};
 use crate::args::assignment;
 use crate::console::Console;
 use crate::failure::{Code, Failure, Result};
@@ -26,9 +27,10 @@ use crate::{junit, manifest};
 Examples:
   ergon run task.yaml -p name=world
   ergon run pipeline.yaml tasks.yaml -w source=. --task build
+  ergon run tasks/build -w source=. --watch
   ergon run run.yaml --output json | jq -r 'select(.event == \"line\").text'")]
 pub struct RunArgs {
-    /// Files with the objects; `-` is standard input.
+    /// Files with the objects, or folders with such files; `-` is standard input.
     #[arg(required_unless_present = "more", value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -56,6 +58,12 @@ pub struct RunArgs {
     #[arg(long)]
     keep: bool,
 
+    /// Run it again whenever one of the files, or a file in a workspace's folder, changes; until Ctrl-C.
+    ///
+    /// What the run itself writes into a workspace is no change.
+    #[arg(long, conflicts_with = "dry_run")]
+    watch: bool,
+
     /// Write a report in JUnit's form to this file too: each task is a test.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -74,6 +82,33 @@ enum RunOutput {
 }
 
 pub async fn run(args: RunArgs, console: Console) -> Result {
+    let (stop, _) = watch::channel(Stop::No);
+    if !args.watch {
+        return Box::pin(once(&args, &stop, console)).await;
+    }
+    let files = args.files.iter().chain(&args.more).map(PathBuf::as_path);
+    let folders = args.workspaces.iter().map(|(_, place)| Path::new(place));
+    loop {
+        let manifests = look(files.clone());
+        let result = Box::pin(once(&args, &stop, console)).await;
+        if *stop.borrow() > Stop::No {
+            return result;
+        }
+        if let Err(failure) = result {
+            crate::report(console, &failure);
+        }
+        // Of a workspace, only what changes from now on: the run has written to it as well.
+        let before = look(folders.clone()).into_iter().chain(manifests).collect();
+        let places = files.clone().chain(folders.clone());
+        console.say("\nwaiting for a change; Ctrl-C ends it");
+        tokio::select! {
+            path = change(places, &before) => console.say(&format!("{} has changed", path.display())),
+            Ok(()) = tokio::signal::ctrl_c() => return Ok(()),
+        }
+    }
+}
+
+async fn once(args: &RunArgs, stop: &watch::Sender<Stop>, console: Console) -> Result {
     let files: Vec<PathBuf> = args.files.iter().chain(&args.more).cloned().collect();
     let documents = manifest::read(&files)?;
     let (target, params) = chosen(&documents, args.name.as_deref(), &args.params)?;
@@ -82,8 +117,7 @@ pub async fn run(args: RunArgs, console: Console) -> Result {
     if args.dry_run {
         return print_plan(target, &params, &workspaces, console);
     }
-    let name = Some(target.name().to_owned()).filter(|name| !name.is_empty()).or(args.name);
-    let (stop, stopped) = watch::channel(Stop::No);
+    let name = Some(target.name().to_owned()).filter(|name| !name.is_empty()).or(args.name.clone());
     let home = home()?;
     let options = RunOptions {
         documents,
@@ -93,11 +127,11 @@ pub async fn run(args: RunArgs, console: Console) -> Result {
         home,
         keep: args.keep,
         mocks: Mocks::default(),
-        stop: stopped,
+        stop: stop.subscribe(),
     };
     let (run, place) = (name_of(&options)?, place_in(&options));
     let mut live = Live::new(console, place);
-    let result = Box::pin(carry_out(options, &stop, args.output, &mut live, console)).await;
+    let result = Box::pin(carry_out(options, stop, args.output, &mut live, console)).await;
     if let Some(path) = &args.junit {
         junit::write_run(path, &run, &live.summary, &live.failures)?;
     }
