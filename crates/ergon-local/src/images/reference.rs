@@ -13,9 +13,13 @@ pub struct ImageRef(Reference);
 impl ImageRef {
     /// Reads a name as people write it.
     pub fn parse(text: &str) -> Result<Self, ImageError> {
-        let reference: Reference = text.trim().parse().map_err(|error: oci_client::ParseError| {
-            ImageError::Reference { text: text.to_owned(), reason: error.to_string() }
-        })?;
+        let reference = match plain(text.trim()) {
+            Some(reference) => reference,
+            None => text.trim().parse().map_err(|error: oci_client::ParseError| ImageError::Reference {
+                text: text.to_owned(),
+                reason: error.to_string(),
+            })?,
+        };
         Ok(match reference.digest() {
             // The digest alone decides; one name for one content.
             Some(digest) => Self(reference.clone_with_digest(digest.to_owned())),
@@ -68,6 +72,54 @@ impl fmt::Display for ImageRef {
     }
 }
 
+/// A name as most are. The library's own way compiles a large regular expression first, which takes longer than
+/// starting a container; here it is left for names of other forms, and to say what is wrong with one.
+fn plain(text: &str) -> Option<Reference> {
+    let (name, digest) = match text.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (text, None),
+    };
+    let (registry, path) = match name.split_once('/') {
+        Some((first, rest)) if first == "localhost" || first.contains(['.', ':']) => (first, rest),
+        _ => ("docker.io", name),
+    };
+    // Other spellings of Docker Hub are for the library to know.
+    if registry.ends_with("docker.io") && registry.len() < name.len() && name.starts_with(registry) {
+        return None;
+    }
+    let (path, tag) = match path.rsplit_once(':') {
+        Some((path, tag)) => (path, Some(tag)),
+        None => (path, None),
+    };
+    let word = |text: &str, more: &str| {
+        let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || more.contains(c);
+        let pair = |pair: &[u8]| pair.iter().all(|c| !c.is_ascii_alphanumeric());
+        ends(text.chars().next())
+            && ends(text.chars().last())
+            && text.chars().all(inner)
+            && !text.as_bytes().windows(2).any(pair)
+    };
+    let (host, port) = registry.split_once(':').unwrap_or((registry, "0"));
+    let is_name = text.len() <= 200
+        && host.split('.').all(|part| word(part, "-"))
+        && !port.is_empty()
+        && port.chars().all(|c| c.is_ascii_digit())
+        && path.split('/').all(|part| word(part, "._-"));
+    let is_tag = tag.is_none_or(|tag| tag.len() <= 100 && word(tag, "._-"));
+    let is_digest = digest.is_none_or(|digest| tag.is_none() && super::blob::hex_of(digest).is_ok());
+    if !is_name || !is_tag || !is_digest {
+        return None;
+    }
+    let library = registry == "docker.io" && !path.contains('/');
+    let path = if library { format!("library/{path}") } else { path.to_owned() };
+    let registry = registry.to_owned();
+    Some(match digest {
+        Some(digest) => Reference::with_digest(registry, path, digest.to_owned()),
+        None => Reference::with_tag(registry, path, tag.unwrap_or("latest").to_owned()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +147,49 @@ mod tests {
     fn what_is_no_reference_is_named() {
         let error = ImageRef::parse("Not A Name").unwrap_err().to_string();
         assert!(error.contains("`Not A Name`"), "{error}");
+    }
+
+    #[test]
+    fn plain_names_mean_what_the_library_says() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        let names = [
+            "busybox",
+            "busybox:1.36",
+            "org/app",
+            "org/app:v1",
+            "localhost/busybox:1",
+            "localhost:5000/a/b-c.d_e",
+            "127.0.0.1:80/x:1",
+            "ghcr.io/org/app:1-alpine",
+            "quay.io/a/b/c",
+            &format!("ghcr.io/org/app@{digest}"),
+            &format!("busybox@{digest}"),
+        ];
+        for name in names {
+            let wanted: Reference = name.parse().unwrap();
+            assert_eq!(plain(name), Some(wanted), "{name}");
+        }
+        // These are left to the library, whatever it says.
+        for name in [
+            "",
+            "A",
+            "a//b",
+            "a/",
+            "/a",
+            "a:",
+            "a@",
+            "a:1@sha256:0",
+            "a..b",
+            "a-",
+            "docker.io/a",
+            "index.docker.io/a",
+            "[::1]:5000/a",
+            "a b",
+            "x.y:/a",
+            "a:b:c",
+            "é",
+        ] {
+            assert_eq!(plain(name), None, "{name}");
+        }
     }
 }
