@@ -273,23 +273,24 @@ impl<'a> Pass<'a> {
             }
             let task = state.task;
             let left = state.earlier.last().and_then(|run| run.shared_pod());
-            let not_reached =
-                self.shared.get(task.name.as_str()).filter(|place| place.is_lost_for(&task.name));
-            let left = self.pods.iter().find(|place| left == Some(place.pod.name));
-            let Some(place) = not_reached.or(left).copied() else { continue };
             let name = task.name.as_str();
-            match self.lost.turn(self.prepared, &mut self.states, name, &place, may_rerun, self.now) {
-                Turn::Elsewhere => {
-                    self.shared.retain(|known, there| *known != name || there.pod.name != place.pod.name);
-                }
-                Turn::Stays => {
-                    if self.states.at_mut(at).give_up() {
-                        return true;
-                    }
-                }
-                Turn::After => {
+            // It may have been in several, one after the other.
+            let is_left = |place: &&Place<'_>| {
+                left == Some(place.pod.name)
+                    || place.tasks().any(|known| known == name) && place.is_lost_for(name)
+            };
+            let pods: Vec<Place<'_>> = self.pods.iter().filter(is_left).copied().collect();
+            for place in pods {
+                let turn = self.lost.turn(self.prepared, &mut self.states, name, &place, may_rerun, self.now);
+                if matches!(turn, Turn::After) {
                     self.shared = share::places(&self.pods, &self.states);
+                }
+                if !matches!(turn, Turn::Stays) {
                     self.shared.retain(|known, there| *known != name || there.pod.name != place.pod.name);
+                }
+                if matches!(turn, Turn::After)
+                    || matches!(turn, Turn::Stays) && self.states.at_mut(at).give_up()
+                {
                     return true;
                 }
             }
