@@ -50,7 +50,7 @@ pub use matrix::{IncludeParams, Matrix};
 pub use params::{Param, ParamSpec, ParamType, ParamValue, PropertySpec};
 pub use pipeline::{EmbeddedTask, Fuse, ObjectLabels, Pipeline, PipelineResult, PipelineSpec, PipelineTask};
 pub use pipeline_run::{
-    ChildStatusReference, PipelineRun, PipelineRunResult, PipelineRunSpec, PipelineRunSpecStatus,
+    ChildCount, ChildStatusReference, PipelineRun, PipelineRunResult, PipelineRunSpec, PipelineRunSpecStatus,
     PipelineRunStatus, PipelineTaskRunSpec, PipelineTaskRunTemplate, SkippedTask, TimeoutFields,
 };
 pub use pod_template::PodTemplate;

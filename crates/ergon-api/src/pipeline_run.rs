@@ -180,6 +180,9 @@ pub struct PipelineRunStatus {
     /// The runs that this run made.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::or_default")]
     pub child_references: Vec<ChildStatusReference>,
+    /// The tasks whose runs are too many to be in `childReferences`. They have the label `ergon.dev/pipelineTask`.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::or_default")]
+    pub child_counts: Vec<ChildCount>,
     /// Where the Pipeline came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Provenance>,
@@ -236,6 +239,40 @@ pub struct ChildStatusReference {
     /// Its conditions, as they were evaluated.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::or_default")]
     pub when_expressions: Vec<WhenExpression>,
+}
+
+/// How far the runs of a task with a large matrix are.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChildCount {
+    /// The task's name in the Pipeline.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "lenient::or_default")]
+    pub pipeline_task_name: String,
+    /// The kind of its runs: `TaskRun`, `CustomRun` or `PipelineRun`.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "lenient::or_default")]
+    pub kind: String,
+    /// How many runs it has once all are made.
+    pub total: u32,
+    /// How many are made and have not ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub running: u32,
+    /// How many ended well.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub succeeded: u32,
+    /// How many ended otherwise and were not cancelled.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed: u32,
+    /// How many were cancelled.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cancelled: u32,
+    /// The task's conditions, as they were evaluated.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::or_default")]
+    pub when_expressions: Vec<WhenExpression>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl PipelineRun {

@@ -59,6 +59,7 @@ impl Trim for PipelineRun {
             if let Some(status) = &mut self.status {
                 status.pipeline_spec = None;
                 status.child_references = Vec::new();
+                status.child_counts = Vec::new();
                 status.skipped_tasks = Vec::new();
                 // A run that it is a part of reads its results.
                 if !self.metadata.owner_references.iter().flatten().any(|owner| owner.kind == Self::KIND) {

@@ -5,6 +5,7 @@ mod child;
 mod children;
 mod claims;
 mod conclude;
+mod counted;
 mod defaults;
 mod explain;
 mod find;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use ergon_api::{
-    Param, ParamSpec, ParamValue, Pipeline, PipelineRun, PipelineTask, StepState, Task, TaskRun,
+    ChildCount, Param, ParamSpec, ParamValue, Pipeline, PipelineRun, PipelineTask, StepState, Task, TaskRun,
     WorkspaceBinding, reasons,
 };
 use ergon_client::{Phase, Run};
@@ -26,6 +26,9 @@ pub struct Tail {
 
 /// The longest value that is shown whole, in characters.
 const LONG: usize = 200;
+
+/// How many failed runs are shown of a task that has more than are listed.
+const FAILED_LEGS: usize = 5;
 
 /// A run with its tasks. `children` are the TaskRuns of a PipelineRun, in the order of their start.
 pub fn describe_run(run: &Run, children: &[TaskRun], tails: &[Tail], now: Timestamp, style: Style) -> String {
@@ -223,14 +226,24 @@ impl Page {
         let spec =
             status.and_then(|status| status.pipeline_spec.as_deref()).or(run.spec.pipeline_spec.as_ref());
         let mut table = Table::new(&[]).indented(2);
-        let mut shown: Vec<&str> = Vec::new();
+        let counts = |task: &str| {
+            let mut counts = status.into_iter().flat_map(|status| &status.child_counts);
+            counts.find(|count| count.pipeline_task_name == task)
+        };
         for (task, finally) in spec.iter().flat_map(|spec| {
             spec.tasks.iter().map(|task| (task, false)).chain(spec.finally.iter().map(|task| (task, true)))
         }) {
             let mut any = false;
-            for child in children.iter().filter(|child| is_of(child, &task.name)) {
+            let own = children.iter().filter(|child| is_of(child, &task.name));
+            if let Some(count) = counts(&task.name) {
+                table.row(self.counted(count, finally));
+                for child in own.filter(|child| child.is_failed()).take(FAILED_LEGS) {
+                    table.row(self.child(child, finally, now));
+                }
+                continue;
+            }
+            for child in own {
                 table.row(self.child(child, finally, now));
-                shown.push(child.name());
                 any = true;
             }
             let skipped = status.into_iter().flat_map(|status| &status.skipped_tasks);
@@ -258,7 +271,9 @@ impl Page {
             }
         }
         // Of a pipeline that is not known yet.
-        for child in children.iter().filter(|child| !shown.contains(&child.name())) {
+        let is_known =
+            |child: &&TaskRun| spec.is_some_and(|spec| spec.all_tasks().any(|task| is_of(child, &task.name)));
+        for child in children.iter().filter(|child| !is_known(child)) {
             table.row(self.child(child, false, now));
         }
         self.section("Tasks", &table);
@@ -289,6 +304,34 @@ impl Page {
             took(start, end, now),
             status.and_then(|status| status.pod_name.clone()).unwrap_or_default(),
             notes.join(", "),
+        ]
+    }
+
+    /// A task with more runs than are shown.
+    fn counted(&self, count: &ChildCount, finally: bool) -> Vec<String> {
+        let ChildCount { total, running, succeeded, failed, cancelled, .. } = *count;
+        let phase = match () {
+            () if running > 0 || succeeded + failed + cancelled < total => Phase::Running,
+            () if failed > 0 => Phase::Failed,
+            () if cancelled > 0 => Phase::Cancelled,
+            () => Phase::Succeeded,
+        };
+        let parts =
+            [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled"), (running, "running")];
+        let parts = parts.iter().filter(|(number, _)| *number > 0);
+        let parts: Vec<String> = parts.map(|(number, what)| format!("{number} {what}")).collect();
+        let mut note = format!("of {total}: {}", parts.join(", "));
+        if finally {
+            note.push_str(", finally");
+        }
+        let task = count.pipeline_task_name.clone();
+        vec![
+            self.style.in_phase(phase, mark(phase)),
+            task,
+            self.style.phase(phase),
+            String::new(),
+            String::new(),
+            note,
         ]
     }
 
@@ -563,6 +606,33 @@ status: {status}
               more: ergon logs pipelinerun/build-1 -n ci --task test --step unit
         "#]]
         .assert_eq(&describe_run(&run.into(), &children, &tails, now(), Style::PLAIN));
+    }
+
+    #[test]
+    fn of_a_large_matrix_the_failed_runs_are_shown() {
+        let run: PipelineRun = read(
+            r#"
+apiVersion: ergon.dev/v1
+kind: PipelineRun
+metadata: {name: build-1, namespace: ci}
+status:
+  conditions: [{type: Succeeded, status: "False", reason: Failed}]
+  pipelineSpec: {tasks: [{name: one, taskRef: {name: one}}, {name: each, taskRef: {name: each}}]}
+  childCounts: [{pipelineTaskName: each, kind: TaskRun, total: 2000, succeeded: 1990, failed: 9, cancelled: 1}]
+"#,
+        );
+        let failed = r#"{conditions: [{type: Succeeded, status: "False", reason: StepFailed}]}"#;
+        let succeeded = r#"{conditions: [{type: Succeeded, status: "True", reason: Succeeded}]}"#;
+        let children: Vec<TaskRun> = (0..2000)
+            .map(|leg| child("each", if leg % 200 == 7 { failed } else { succeeded }))
+            .chain([child("one", succeeded)])
+            .collect();
+        let text = describe_run(&run.into(), &children, &[], now(), Style::PLAIN);
+        let tasks: Vec<&str> = text.lines().skip_while(|line| *line != "Tasks").skip(1).collect();
+        assert_eq!(tasks.len(), 2 + FAILED_LEGS, "{text}");
+        assert!(tasks[0].contains("one") && tasks[0].contains("Succeeded"), "{text}");
+        assert!(tasks[1].contains("of 2000: 1990 succeeded, 9 failed, 1 cancelled"), "{text}");
+        assert!(tasks[2..].iter().all(|line| line.contains("StepFailed")), "{text}");
     }
 
     #[test]

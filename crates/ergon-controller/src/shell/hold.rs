@@ -96,11 +96,11 @@ impl Held {
 }
 
 /// Whether a change of a status may wait: the run goes on before and after it, no step is the first to begin (or there
-/// is much to do), and nothing but conditions, steps and sidecars differs, and which children there are where there is
-/// much to do; or it is the first, and its pod is made. `patch` is the change.
+/// is much to do), and nothing but conditions, steps, sidecars and counts of children differs, and which children there are
+/// where there is much to do; or it is the first, and its pod is made. `patch` is the change.
 pub(super) fn may_wait(old: &Value, new: &Value, patch: &Value, pace: Pace) -> bool {
     let of_progress = |field: &String| match field.as_str() {
-        "conditions" | "steps" | "sidecars" => true,
+        "conditions" | "steps" | "sidecars" | "childCounts" => true,
         // Each child names its run: they are found again.
         "childReferences" => pace == Pace::Busy,
         _ => false,
@@ -152,6 +152,10 @@ mod tests {
             let children: Vec<Value> = (0..children).map(|at| json!({"name": at})).collect();
             json!({"conditions": [{"type": "Succeeded", "status": "Unknown"}], "childReferences": children})
         };
+        let counts = |succeeded: u32| {
+            json!({"conditions": [{"type": "Succeeded", "status": "Unknown"}],
+                "childCounts": [{"pipelineTaskName": "a", "total": 9, "succeeded": succeeded}]})
+        };
         for (old, new, calm, busy, case) in [
             (going.clone(), status("Unknown", "Pulling", waiting.clone()), true, true, "a message"),
             (going.clone(), status("Unknown", "Pending", json!([])), true, true, "steps that wait"),
@@ -160,6 +164,7 @@ mod tests {
             (json!({}), no_pod, false, false, "the first status, without a pod"),
             (json!({}), ended.clone(), false, false, "the first status, at the end"),
             (parent(1), parent(2), false, true, "another child"),
+            (counts(1), counts(2), true, true, "one more of many children has ended"),
             (going.clone(), begun.clone(), false, true, "the first step begins"),
             (begun.clone(), status("Unknown", "Running", pulled), true, true, "more about a step that runs"),
             (begun, ended.clone(), false, false, "the end"),

@@ -1,6 +1,6 @@
 //! The runs that a pipeline run makes for its tasks: their names, and what they are made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{
     ChildStatusReference, Config, CustomRun, CustomRunSpec, Duration, EmbeddedCustomRun, Group,
@@ -50,13 +50,25 @@ pub(super) struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// The runs of a task: one, or one for each leg of its matrix.
+    /// The runs of a task: one, or one for each leg of its matrix; without those of the `known` names, and no more than
+    /// `most`.
     ///
     /// # Errors
     /// A value that does not fit where it is used; a pipeline that would run itself.
-    pub fn runs(&self, task: &PipelineTask) -> Result<Vec<Made>, Invalid> {
+    pub fn runs(
+        &self,
+        task: &PipelineTask,
+        known: &BTreeSet<&str>,
+        most: usize,
+    ) -> Result<Vec<Made>, Invalid> {
         let params = matrix::expand_params(&task.params, self.scope);
-        let Some(matrix) = &task.matrix else { return Ok(vec![self.make(task, None, params)?]) };
+        let is_new = |leg| !known.contains(self.name(task, leg).as_str());
+        let Some(matrix) = &task.matrix else {
+            return (0..most.min(1))
+                .filter(|_| is_new(None))
+                .map(|_| self.make(task, None, params.clone()))
+                .collect();
+        };
         let matrix = matrix::expand(matrix, self.scope);
         matrix::check(&task.name, &matrix).map_err(|error| {
             Invalid::new(
@@ -68,6 +80,8 @@ impl Making<'_> {
         matrix::legs(&matrix)
             .into_iter()
             .enumerate()
+            .filter(|(at, _)| is_new(Some(*at)))
+            .take(most)
             .map(|(at, mut leg)| {
                 let own = |param: &&Param| !leg.iter().any(|known| known.name == param.name);
                 let others: Vec<Param> = params.iter().filter(own).cloned().collect();
@@ -75,6 +89,11 @@ impl Making<'_> {
                 self.make(task, Some(at), leg)
             })
             .collect()
+    }
+
+    /// The name of a run that is made now.
+    fn name(&self, task: &PipelineTask, leg: Option<usize>) -> String {
+        if self.retry > 0 { retry_name(self.run, task, self.retry) } else { child_name(self.run, task, leg) }
     }
 
     fn make(&self, task: &PipelineTask, leg: Option<usize>, params: Vec<Param>) -> Result<Made, Invalid> {
@@ -258,9 +277,8 @@ impl Making<'_> {
             child_labels.extend(metadata.labels.clone());
             annotations.extend(metadata.annotations.clone());
         }
-        let mut child_name = child_name(run, task, leg);
+        let child_name = self.name(task, leg);
         if self.retry > 0 {
-            child_name = retry_name(run, task, self.retry);
             child_labels.insert(labels::RETRY.to_owned(), self.retry.to_string());
         }
         let pipeline = match (&task.pipeline_ref, task.is_pipeline()) {

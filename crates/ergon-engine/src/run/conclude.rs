@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{
-    ChildStatusReference, Condition, ConditionStatus, Group, PipelineRunSpecStatus, PipelineRunStatus,
-    SkippedTask, reasons::pipeline_run as reasons,
+    ChildCount, ChildStatusReference, Condition, ConditionStatus, Group, PipelineRunSpecStatus,
+    PipelineRunStatus, SkippedTask, reasons::pipeline_run as reasons,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::child::Made;
+use super::child::{Child, Made};
+use super::counted;
 use super::prepare::Prepared;
 use super::results::{self, Ends};
 use super::skip::Skip;
@@ -52,7 +53,9 @@ struct Counts {
 impl Progress<'_> {
     /// Fills in children, skipped tasks, results and the condition.
     pub fn write(&self, status: &mut PipelineRunStatus, tasks_done: bool, now: Timestamp) -> Done {
-        status.child_references = self.child_references(&status.child_references);
+        let counted = counted::places(self.observed.group, self.states, self.started);
+        status.child_references = self.child_references(&status.child_references, &counted);
+        status.child_counts = self.child_counts(&counted);
         status.skipped_tasks = self.skipped();
         let counts = self.counts();
         let finally_done = self.states.finally().iter().all(TaskState::is_done);
@@ -218,11 +221,28 @@ impl Progress<'_> {
         format!(". Ran again after the loss of a pod that tasks shared: {}", names.join(", "))
     }
 
-    fn child_references(&self, known: &[ChildStatusReference]) -> Vec<ChildStatusReference> {
+    fn child_counts(&self, counted: &BTreeSet<usize>) -> Vec<ChildCount> {
+        let count = |place: &usize| {
+            let state = self.states.at(*place);
+            let started = self.started.get(place).map_or(&[][..], Vec::as_slice);
+            let runs = state.runs.iter().copied().chain(started.iter().map(Made::child));
+            let mut count = counted::count(&state.task.name, runs)?;
+            count.total = count.total.max(u32::try_from(state.expected).unwrap_or(u32::MAX));
+            count.when_expressions = when::expand_all(&state.task.when, &self.scope(*place));
+            Some(count)
+        };
+        counted.iter().filter_map(count).collect()
+    }
+
+    fn child_references(
+        &self,
+        known: &[ChildStatusReference],
+        counted: &BTreeSet<usize>,
+    ) -> Vec<ChildStatusReference> {
         let group = self.observed.group;
         let mut before: Option<BTreeMap<&str, &ChildStatusReference>> = None;
         let mut references = Vec::new();
-        for (place, task) in self.prepared.plan.tasks() {
+        for (place, task) in self.prepared.plan.tasks().filter(|(place, _)| !counted.contains(place)) {
             let state = self.states.at(place);
             let started = self.started.get(&place).map_or(&[][..], Vec::as_slice);
             if state.runs.is_empty() && state.earlier.is_empty() && started.is_empty() {
@@ -300,10 +320,14 @@ pub(super) fn known_children(observed: &Observed<'_>, status: &mut PipelineRunSt
     let known: BTreeSet<String> =
         status.child_references.iter().map(|reference| reference.name.clone()).collect();
     let label = observed.group.label("pipelineTask");
+    let counts = counted::in_status(observed, &status.child_counts, &label);
+    let is_counted = |child: &Child<'_>| {
+        child.label(&label).is_some_and(|task| counts.iter().any(|count| count.pipeline_task_name == task))
+    };
     let mut missing: Vec<ChildStatusReference> = observed
         .children
         .iter()
-        .filter(|child| !known.contains(child.name()))
+        .filter(|child| !known.contains(child.name()) && !is_counted(child))
         .map(|child| ChildStatusReference {
             api_version: Some(child.api_version(observed.group).to_owned()),
             kind: Some(child.kind().to_owned()),
@@ -314,6 +338,7 @@ pub(super) fn known_children(observed: &Observed<'_>, status: &mut PipelineRunSt
         .collect();
     missing.sort_by(|one, other| one.name.cmp(&other.name));
     status.child_references.extend(missing);
+    status.child_counts = counts;
 }
 
 pub(super) fn unknown(

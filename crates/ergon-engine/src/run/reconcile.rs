@@ -26,6 +26,9 @@ use crate::action::{Action, Decision, EventKind, Need, Outcome};
 use crate::provenance;
 use crate::task::Invalid;
 
+/// How many runs of tasks one decision makes: what it makes is in memory as a whole.
+const MOST_AT_ONCE: usize = 512;
+
 /// Decides on one pipeline run. Any observation, however old, gives a safe decision.
 pub fn reconcile(observed: &Observed<'_>, now: Timestamp) -> Outcome<PipelineRunStatus> {
     let mut outcome = decide(observed, now);
@@ -146,15 +149,15 @@ fn advance(
     // Where final tasks are in the pod of those that are ended, its agent ends them one by one and goes on.
     let finals = prepared.spec.finally.iter().filter_map(|task| pass.shared.get(task.name.as_str()));
     let goes_on: BTreeSet<&str> = finals.map(|place| place.pod.name).collect();
-    let Pass { states, started, mut actions, lost, .. } = pass;
+    let Pass { states, started, mut actions, lost, has_more, .. } = pass;
     let progress = Progress { observed, prepared, states: &states, ends: &ends, started: &started, halt };
     let done = progress.write(&mut status, tasks_done, now);
     actions.extend(done.event);
     if done.finished {
         actions.extend(claims::delete(observed));
     }
-    let wake_at = clock.wake_at(observed.run, &status).into_iter().chain(lost.until).min();
-    let wake_at = wake_at.filter(|_| !done.finished);
+    let wake_at = if has_more { Some(now) } else { clock.wake_at(observed.run, &status) };
+    let wake_at = wake_at.into_iter().chain(lost.until).min().filter(|_| !done.finished);
     if done.finished {
         actions.extend(share::end_pods(observed, &BTreeSet::new()));
     } else if matches!(halt, Some(Skip::GracefullyCancelled | Skip::TasksTimeout)) {
@@ -179,6 +182,10 @@ struct Pass<'a> {
     lost: Lost,
     /// Claims are made with the first task that needs them, and not all at the start.
     claims_late: bool,
+    /// How many more runs this pass makes.
+    room: usize,
+    /// There is more to make than this pass makes.
+    has_more: bool,
     /// What must be looked up before anything is decided.
     needs: Vec<Need>,
     now: Timestamp,
@@ -208,6 +215,8 @@ impl<'a> Pass<'a> {
             shared,
             lost: Lost::default(),
             claims_late: share::is_wanted(observed, prepared),
+            room: MOST_AT_ONCE,
+            has_more: false,
             needs: Vec::new(),
             now,
         }
@@ -307,9 +316,15 @@ impl<'a> Pass<'a> {
             Some(Skip::TasksTimeout) => stop(self.states.graph(), Why::TimedOut, &mut self.actions),
             _ => {}
         }
+        let ends_all = matches!(halt, Some(Skip::GracefullyCancelled | Skip::TasksTimeout));
         let plan = &self.prepared.plan;
+        if ends_all {
+            cut_short(plan.order().iter().copied(), &mut self.states);
+        }
         for &place in plan.order() {
-            let may_start = halt.is_none() && !stopping || self.states.at(place).has_begun;
+            let state = self.states.at(place);
+            let goes_on = state.has_begun || state.is_half_made() && !ends_all;
+            let may_start = halt.is_none() && !stopping || goes_on;
             if may_start && plan.parents(place).iter().all(|parent| self.states.at(*parent).is_done()) {
                 self.start(place, None)?;
             }
@@ -322,6 +337,7 @@ impl<'a> Pass<'a> {
         skip::mark_finally(self.prepared, &mut self.states, ends, timed_out)?;
         if timed_out {
             stop(self.states.finally(), Why::TimedOut, &mut self.actions);
+            cut_short(self.prepared.plan.finally(), &mut self.states);
             return Ok(());
         }
         for place in self.prepared.plan.finally() {
@@ -367,17 +383,19 @@ impl<'a> Pass<'a> {
             retry: state.earlier.len(),
         };
         let known: BTreeSet<&str> = state.runs.iter().map(|run| run.name()).collect();
-        for mut child in making.runs(state.task)? {
+        let missing = state.expected - state.runs.len();
+        let made = making.runs(state.task, &known, self.room)?;
+        self.room -= made.len();
+        self.has_more |= self.room == 0 && made.len() < missing;
+        for mut child in made {
             if let (Some(pod), Made::Task(run)) = (pod, &mut child) {
                 share::mark(run, pod.pod.name, pod.has_folders, pod.container(&state.task.name));
             }
-            if !known.contains(child.child().name()) {
-                if let Made::Task(run) = &mut child {
-                    self.actions.extend(self.lost.note(state, run));
-                }
-                self.started.entry(place).or_default().push(child.clone());
-                self.actions.push(child.create());
+            if let Made::Task(run) = &mut child {
+                self.actions.extend(self.lost.note(state, run));
             }
+            self.started.entry(place).or_default().push(child.clone());
+            self.actions.push(child.create());
         }
         Ok(())
     }
@@ -432,6 +450,14 @@ impl<'a> Pass<'a> {
 
 fn stop(states: &[TaskState<'_>], why: Why, actions: &mut Vec<Action>) {
     actions.extend(states.iter().flat_map(|state| &state.runs).filter_map(|run| run.stop(why)));
+}
+
+/// What is made of these tasks is ended: the runs that are missing will not be made.
+fn cut_short(places: impl Iterator<Item = usize>, states: &mut States<'_>) {
+    for place in places {
+        let state = states.at_mut(place);
+        state.cut_short = state.is_half_made();
+    }
 }
 
 /// How many legs each matrix has, as soon as that can be known.

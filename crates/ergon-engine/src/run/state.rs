@@ -21,6 +21,8 @@ pub struct TaskState<'a> {
     pub earlier: Vec<Child<'a>>,
     /// How many runs it has once all are made: more than one only with a matrix.
     pub expected: usize,
+    /// It was ended before all its runs were made: the others never will be.
+    pub cut_short: bool,
     /// A step of it was started in a pod that it shares: whatever else holds, it has begun.
     pub has_begun: bool,
     /// Why it will never start.
@@ -47,6 +49,7 @@ impl<'a> States<'a> {
                 runs: Vec::new(),
                 earlier: Vec::new(),
                 expected: 1,
+                cut_short: false,
                 has_begun: false,
                 skip: None,
                 invalid: None,
@@ -161,13 +164,18 @@ impl TaskState<'_> {
         !self.runs.is_empty()
     }
 
+    /// Some of its runs are made, and not all.
+    pub fn is_half_made(&self) -> bool {
+        self.is_started() && self.runs.len() < self.expected
+    }
+
     /// Ended, skipped or invalid: what waits for it may go on.
     pub fn is_done(&self) -> bool {
         self.skip.is_some() || self.invalid.is_some() || self.is_ended()
     }
 
     pub fn is_succeeded(&self) -> bool {
-        self.is_ended() && self.runs.iter().all(|run| run.is_successful())
+        self.is_ended() && !self.cut_short && self.runs.iter().all(|run| run.is_successful())
     }
 
     /// Ended, and not well, and that matters: not where `onError: continue` says otherwise.
@@ -180,7 +188,9 @@ impl TaskState<'_> {
     }
 
     pub fn is_cancelled(&self) -> bool {
-        self.is_unsuccessful() && !self.is_timed_out() && self.runs.iter().any(|run| run.is_cancelled())
+        self.is_unsuccessful()
+            && !self.is_timed_out()
+            && (self.cut_short || self.runs.iter().any(|run| run.is_cancelled()))
     }
 
     /// After it, no other task of the graph starts.
@@ -225,7 +235,7 @@ impl TaskState<'_> {
     }
 
     fn is_unsuccessful(&self) -> bool {
-        self.is_ended() && self.runs.iter().any(|run| !run.is_successful())
+        self.is_ended() && (self.cut_short || self.runs.iter().any(|run| !run.is_successful()))
     }
 
     fn is_timed_out(&self) -> bool {
@@ -233,6 +243,8 @@ impl TaskState<'_> {
     }
 
     fn is_ended(&self) -> bool {
-        self.is_started() && self.runs.len() >= self.expected && self.runs.iter().all(|run| run.is_done())
+        self.is_started()
+            && (self.cut_short || !self.is_half_made())
+            && self.runs.iter().all(|run| run.is_done())
     }
 }

@@ -289,6 +289,98 @@ impl World {
     }
 }
 
+/// A run whose matrix has 3,000 legs.
+fn large() -> World {
+    let numbers = |count: usize| -> Vec<String> { (0..count).map(|number| number.to_string()).collect() };
+    let task = json!({"params": [{"name": "a"}, {"name": "b"}], "steps": [{"image": "i"}]});
+    let one = json!({"steps": [{"image": "i"}]});
+    let mut world = World::new(&json!({
+        "run": {"pipelineSpec": {
+            "tasks": [
+                {"name": "one", "taskSpec": one},
+                {"name": "each", "taskSpec": task, "matrix": {"params": [
+                    {"name": "a", "value": numbers(60)}, {"name": "b", "value": numbers(50)},
+                ]}},
+            ],
+            "finally": [{"name": "last", "params": [{"name": "how", "value": "$(tasks.each.status)"}],
+                "taskSpec": {"params": [{"name": "how"}], "steps": [{"image": "i"}]}}],
+        }},
+    }));
+    world.config.defaults.max_matrix_combinations = 3000;
+    world
+}
+
+fn count_of(world: &World) -> Value {
+    let status = serde_json::to_value(&world.run.status).unwrap();
+    assert!(status.to_string().len() < 10_000, "{status:#}");
+    let listed = status["childReferences"].as_array().unwrap();
+    assert!(listed.iter().all(|child| child["pipelineTaskName"] != "each"), "{status:#}");
+    assert_eq!(status["childCounts"].as_array().unwrap().len(), 1);
+    status["childCounts"][0].clone()
+}
+
+#[test]
+fn runs_of_large_matrices_are_made_in_portions_and_counted() {
+    let mut world = large();
+    for made in [512, 1024] {
+        world.step();
+        assert_eq!(world.children.len(), made);
+    }
+    world.settle();
+    let of = |rest: Value| {
+        let mut all = json!({"pipelineTaskName": "each", "kind": "TaskRun", "total": 3000});
+        json_patch::merge(&mut all, &rest);
+        all
+    };
+    assert_eq!(count_of(&world), of(json!({"running": 3000})));
+    world.outcomes["run-each-7"] = json!({"failed": "Failed"});
+    for _ in 0..2001 {
+        world.end_one();
+    }
+    world.settle();
+    assert_eq!(count_of(&world), of(json!({"running": 1000, "succeeded": 1999, "failed": 1})));
+    while world.end_one() {}
+    world.settle();
+    while world.end_one() {
+        world.settle();
+    }
+    assert_eq!(count_of(&world), of(json!({"succeeded": 2999, "failed": 1})));
+    let condition = world.run.status.as_ref().and_then(PipelineRunStatus::condition).cloned().unwrap();
+    assert_eq!(condition.reason(), "Failed", "{condition:?}");
+}
+
+#[test]
+fn a_large_matrix_that_is_ended_early_is_never_told_as_succeeded() {
+    for (wish, made, counts) in [
+        ("CancelledRunFinally", 511, json!({"cancelled": 511})),
+        ("Cancelled", 511, json!({"running": 511})),
+        ("StoppedRunFinally", 3000, json!({"succeeded": 3000})),
+    ] {
+        let mut world = large();
+        world.step();
+        world.run.spec.status = Some(serde_json::from_value(json!(wish)).unwrap());
+        for _ in 0..10 {
+            world.settle();
+            while world.end_one() {}
+        }
+        let count = count_of(&world);
+        for (what, number) in counts.as_object().unwrap() {
+            assert_eq!(&count[what], number, "{wish}: {count}");
+        }
+        let is_leg = |child: &&Object| child.child().name().starts_with("run-each");
+        assert_eq!(world.children.iter().filter(is_leg).count(), made, "{wish}");
+        assert!(world.run.is_done());
+        let told = world.log.iter().filter(|line| line.starts_with("create run-last")).cloned();
+        let told: Vec<String> = told.collect();
+        match wish {
+            "CancelledRunFinally" => assert_eq!(told, ["create run-last how=Failed"]),
+            "Cancelled" => assert!(told.is_empty()),
+            _ => assert_eq!(told, ["create run-last how=Succeeded"]),
+        }
+        assert!(!world.run.is_successful() || wish == "StoppedRunFinally", "{wish}");
+    }
+}
+
 #[test]
 fn every_case_ends_as_it_says() {
     let mut problems = Vec::new();

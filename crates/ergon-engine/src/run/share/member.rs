@@ -1,6 +1,6 @@
 //! One task's own pod, with marks in the place of what is known only when its turn comes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{
     Config, Fuse, ParamType, ParamValue, PipelineTask, PodTemplate, TaskResult, TaskRun, TaskRunStatus,
@@ -122,7 +122,9 @@ fn runs(context: &Context<'_>, task: &PipelineTask, finally: bool) -> Result<Vec
         finally,
         retry: context.states.get(&task.name).map_or(0, |state| state.earlier.len()),
     };
-    Ok(making.runs(task).map_err(|invalid| Why::CannotBeChecked(invalid.message))?)
+    Ok(making
+        .runs(task, &BTreeSet::new(), usize::MAX)
+        .map_err(|invalid| Why::CannotBeChecked(invalid.message))?)
 }
 
 /// What can be told without building anything.
