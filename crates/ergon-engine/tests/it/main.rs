@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a case that cannot be read is a failure of the test")]
 
+mod alike;
 mod hostile;
 mod remote;
 mod runs;

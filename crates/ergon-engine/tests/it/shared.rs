@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use self::world::{World, empty, seen, shared_pods};
 
 /// Plays both ways and compares. Gives the one with shared pods.
-fn both(spec: &Value, tasks: &Value) -> World {
+pub(crate) fn both(spec: &Value, tasks: &Value) -> World {
     let alone = World::new(spec.clone(), tasks, false, Vec::new()).play();
     let shared = World::new(spec.clone(), tasks, true, Vec::new()).play();
     assert_eq!(seen(&alone), seen(&shared));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use e2e::{Cluster, Ran, Space, documents, in_space, in_space_alone, root, run_program};
 use ergon_api::{Group, ParamValue, PipelineRun, TaskRun};
 use k8s_openapi::api::core::v1::Pod;
@@ -106,6 +106,31 @@ async fn without_reports() -> Result<()> {
         .await
 }
 
+/// How a run ends does not depend on which of its tasks share pods or containers: [`check`] has them as they are written.
+#[tokio::test]
+async fn whether_tasks_share_pods_or_not() -> Result<()> {
+    for fuse in ["never", "container"] {
+        in_space(&format!("fuse-{fuse}"), async |space| {
+            let mut wrong = Vec::new();
+            for folder in EXAMPLES {
+                let folder = root().join("examples").join(folder);
+                for expected in &expectations(&folder)? {
+                    let outcome = in_cluster(space, &folder, expected, Some(fuse)).await?;
+                    let file = folder.join(&expected.file);
+                    wrong.extend(
+                        differences(expected, &outcome)
+                            .map(|what| format!("{} with fuse: {fuse}: {what}", file.display())),
+                    );
+                }
+            }
+            ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// On clusters that cannot mount an image an init container brings the shim.
 #[tokio::test]
 async fn without_image_volumes() -> Result<()> {
@@ -161,13 +186,11 @@ async fn example(name: &str) -> Result<()> {
 /// Carries out all that an example's `expect.yaml` names, here and in the cluster, and compares.
 async fn check(space: &Space, name: &str) -> Result<()> {
     let folder = root().join("examples").join(name);
-    let text = std::fs::read_to_string(folder.join("expect.yaml"))?;
-    let expected: Vec<Expected> = serde_saphyr::from_str(&text).context("expect.yaml")?;
     let mut wrong = Vec::new();
-    for expected in &expected {
+    for expected in &expectations(&folder)? {
         let (here, there) = tokio::join!(
             on_this_machine(space.cluster(), &folder, expected),
-            in_cluster(space, &folder, expected)
+            in_cluster(space, &folder, expected, None)
         );
         let mut outcomes = Vec::new();
         for (place, outcome) in [("on this machine", here), ("in the cluster", there)] {
@@ -192,6 +215,12 @@ async fn check(space: &Space, name: &str) -> Result<()> {
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
+}
+
+/// What an example's `expect.yaml` says.
+fn expectations(folder: &Path) -> Result<Vec<Expected>> {
+    let text = std::fs::read_to_string(folder.join("expect.yaml"))?;
+    serde_saphyr::from_str(&text).context("expect.yaml")
 }
 
 /// What is not as expected.
@@ -306,14 +335,27 @@ fn note(tasks: &mut BTreeMap<String, String>, task: String, status: &str) {
     }
 }
 
-/// Creates an example in the cluster, and reads the status of its run.
-async fn in_cluster(space: &Space, folder: &Path, expected: &Expected) -> Result<Outcome> {
+/// Creates an example in the cluster, and reads the status of its run. `fuse`: how tasks of its PipelineRuns share pods.
+async fn in_cluster(
+    space: &Space,
+    folder: &Path,
+    expected: &Expected,
+    fuse: Option<&str>,
+) -> Result<Outcome> {
     // Several runs of one example need the same Tasks: those are applied, not created.
     for file in files(folder, expected).filter(|file| !file.ends_with(&expected.file)) {
         space.kubectl(&["apply", "-f", &file.display().to_string()]).await?;
     }
     let text = std::fs::read_to_string(folder.join(&expected.file))?;
-    let last = space.apply(&text).await?.pop().context("the file is empty")?;
+    let mut last = None;
+    for mut object in documents(&text)? {
+        if let Some(fuse) = fuse.filter(|_| object["kind"] == "PipelineRun") {
+            object["spec"]["fuse"] = json!(fuse);
+        }
+        let created = space.create(&object).await;
+        last = Some(created.map_err(|error| anyhow!("{}: {error}", expected.file))?);
+    }
+    let last = last.context("the file is empty")?;
     if last["kind"] == "TaskRun" {
         let run: TaskRun = space.ended(&serde_json::from_value(last)?).await?;
         let results = run.status.iter().flat_map(|status| &status.results);

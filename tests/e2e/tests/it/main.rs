@@ -17,6 +17,7 @@ mod many;
 mod nested;
 mod private;
 mod refused;
+mod replicas;
 mod results;
 mod retries;
 mod security;

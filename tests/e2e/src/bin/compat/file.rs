@@ -17,6 +17,8 @@ use crate::manifest::Manifest;
 use crate::shape::Outcome;
 use crate::{explain, report, shape};
 
+/// The annotation that says how the tasks of a pipeline run share pods.
+const FUSE: &str = "ergon.dev/fuse";
 /// How often an object's creation is tried while the API server fails, and how long apart.
 const TRIES: u32 = 5;
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
@@ -72,6 +74,8 @@ pub struct Runner {
     pub timeout: Duration,
     /// Where manifests push images to.
     pub repository: String,
+    /// How the tasks of a pipeline run share pods, where the run says nothing.
+    pub fuse: Option<String>,
     /// Whether namespaces stay.
     pub keep: bool,
 }
@@ -131,7 +135,13 @@ impl Runner {
     ) -> Result<()> {
         let mut started = Vec::new();
         let mut begun = None;
-        for object in documents(&manifest.text(space.name(), &self.repository)?)? {
+        for mut object in documents(&manifest.text(space.name(), &self.repository)?)? {
+            if let Some(fuse) = self.fuse.as_ref().filter(|_| object["kind"] == "PipelineRun") {
+                let annotations = &mut object["metadata"]["annotations"];
+                if annotations.get(FUSE).is_none() {
+                    annotations[FUSE] = Value::String(fuse.clone());
+                }
+            }
             if is_run(&object) {
                 begun.get_or_insert_with(Instant::now);
             }

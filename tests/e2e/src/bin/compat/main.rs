@@ -30,6 +30,7 @@ const EXAMPLES: &str = "Examples:
   compat manifests                            every manifest in a folder, four at a time
   compat manifests --only '^taskruns/'        those whose path below the folder matches
   compat manifests --only step-script --keep  one of them, and its namespace stays to be looked at
+  compat manifests --fuse container           all of them, with tasks that share pods and containers
   compat manifests -o json > results.jsonl    one line of JSON a file, then one with a summary
 
 The exit code is 0 when all files passed, 1 when one failed, and 2 when there was nothing to run or no cluster.
@@ -60,6 +61,9 @@ struct Arguments {
     /// The feature flags that all files run with, whatever `expected.json` says.
     #[arg(long)]
     flags: Option<Flags>,
+    /// Pipeline runs that do not say it themselves let their tasks share pods: `auto`, `pod` or `container`.
+    #[arg(long)]
+    fuse: Option<String>,
     /// What is printed.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -106,6 +110,7 @@ async fn run(arguments: Arguments) -> Result<bool> {
         cluster: cluster.clone(),
         timeout: Duration::from_secs(arguments.timeout),
         repository: arguments.repository,
+        fuse: arguments.fuse,
         keep: arguments.keep,
     };
     let before = features::read(cluster.client()).await?;
