@@ -18,8 +18,29 @@ pub struct Case {
 pub enum Kind {
     /// How long it takes, against plain pods on the same node.
     Latency(Latency),
+    /// How long nothing runs in between.
+    Gap(Gap),
     /// How much of it there is in a second, on nodes that run nothing.
     Scale(Scale),
+}
+
+/// Runs with many gaps.
+pub struct Gap {
+    /// Makes the run of this name.
+    pub run: fn(&str) -> Value,
+    /// Which gaps are measured.
+    pub between: Between,
+    /// How long 99 of 100 may be at most, in milliseconds.
+    pub budget: f64,
+}
+
+/// What a gap is between.
+#[derive(Debug, Clone, Copy)]
+pub enum Between {
+    /// The end of a step and the start of the next one in its pod.
+    Steps,
+    /// The end of a task's last step and the creation of the next task's pod, as a watch sees it.
+    Pods,
 }
 
 /// Runs that are compared with plain pods.
@@ -54,6 +75,10 @@ pub struct Scale {
     pub rate: Option<f64>,
     /// How large the controller may become, in MiB.
     pub memory: Option<f64>,
+    /// How large a run may become, in bytes.
+    pub largest: Option<usize>,
+    /// How many legs a matrix may have meanwhile, where that is more than the default.
+    pub legs: Option<usize>,
 }
 
 /// All cases, the shortest first.
@@ -100,6 +125,33 @@ pub const CASES: &[Case] = &[
     })
     .budget(6.0)
     .long(),
+    Case {
+        name: "step-to-step",
+        about: "from the end of a step to the start of the next one, in a pod of twenty",
+        kind: Kind::Gap(Gap {
+            run: |name| shapes::task_run(name, 20),
+            between: Between::Steps,
+            budget: 20.0,
+        }),
+    },
+    Case {
+        name: "task-to-task",
+        about: "the same from task to task, of ten that share a pod",
+        kind: Kind::Gap(Gap {
+            run: |name| shapes::chain(name, 10, Fuse::Auto),
+            between: Between::Steps,
+            budget: 20.0,
+        }),
+    },
+    Case {
+        name: "task-to-pod",
+        about: "from the end of a task to the creation of the next one's pod, of ten in a row",
+        kind: Kind::Gap(Gap {
+            run: |name| shapes::chain(name, 10, Fuse::Never),
+            between: Between::Pods,
+            budget: 50.0,
+        }),
+    },
     scale("fake-100x3", "100 runs of three tasks in a row, a pod for each", 100, 3, |name| {
         shapes::on_fake_nodes(shapes::chain(name, 3, Fuse::Never))
     })
@@ -122,6 +174,11 @@ pub const CASES: &[Case] = &[
     scale("fake-matrix-256", "one run with a matrix of 16 times 16", 1, 256, |name| {
         shapes::on_fake_nodes(shapes::matrix(name, 16))
     }),
+    scale("fake-matrix-10000", "one run with a matrix of 100 times 100", 1, 10_000, |name| {
+        shapes::on_fake_nodes(shapes::matrix(name, 100))
+    })
+    .legs(10_000)
+    .largest(300_000),
 ];
 
 const fn latency(name: &'static str, about: &'static str, runs: fn(&str) -> Vec<Value>) -> Case {
@@ -135,7 +192,11 @@ const fn scale(
     tasks: usize,
     run: fn(&str) -> Value,
 ) -> Case {
-    Case { name, about, kind: Kind::Scale(Scale { run, runs, tasks, rate: None, memory: None }) }
+    Case {
+        name,
+        about,
+        kind: Kind::Scale(Scale { run, runs, tasks, rate: None, memory: None, largest: None, legs: None }),
+    }
 }
 
 impl Case {
@@ -170,6 +231,20 @@ impl Case {
     const fn memory(mut self, mebibytes: f64) -> Self {
         if let Kind::Scale(scale) = &mut self.kind {
             scale.memory = Some(mebibytes);
+        }
+        self
+    }
+
+    const fn largest(mut self, bytes: usize) -> Self {
+        if let Kind::Scale(scale) = &mut self.kind {
+            scale.largest = Some(bytes);
+        }
+        self
+    }
+
+    const fn legs(mut self, legs: usize) -> Self {
+        if let Kind::Scale(scale) = &mut self.kind {
+            scale.legs = Some(legs);
         }
         self
     }

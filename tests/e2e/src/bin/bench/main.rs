@@ -9,6 +9,7 @@
 mod cases;
 mod controller;
 mod fake_nodes;
+mod gaps;
 mod measure;
 mod scale;
 mod shapes;
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 use cases::{CASES, Case, Kind, Latency};
 use controller::Controller;
 use fake_nodes::FakeNodes;
+use gaps::Gaps;
 use measure::Times;
 use trend::{Entry, Figures, Last};
 
@@ -70,6 +72,7 @@ enum Measured {
         bare: Times,
         run: Times,
     },
+    Gaps(Gaps),
     Scale(scale::Measured),
 }
 
@@ -84,9 +87,18 @@ impl Row {
                     over.push(format!("ratio {ratio:.2}, at most {budget}"));
                 }
             }
+            (Kind::Gap(case), Measured::Gaps(gaps)) => {
+                let p99 = gaps.percentile(99);
+                if p99 > case.budget {
+                    over.push(format!("99 of 100 within {p99} ms, at most {} ms", case.budget));
+                }
+            }
             (Kind::Scale(case), Measured::Scale(measured)) => {
                 if let Some(rate) = case.rate.filter(|rate| measured.rate() < *rate) {
                     over.push(format!("{:.1} tasks/s, at least {rate}", measured.rate()));
+                }
+                if let Some(largest) = case.largest.filter(|largest| measured.largest() > *largest) {
+                    over.push(format!("a run of {} bytes, at most {largest}", measured.largest()));
                 }
                 if let Some(memory) = case.memory.filter(|memory| measured.peak() > *memory) {
                     over.push(format!("{:.1} MiB, at most {memory}", measured.peak()));
@@ -103,6 +115,7 @@ impl Row {
             Measured::Latency { raw, run, .. } => {
                 vec![("ratio", run.median() / raw.median()), ("run_s", run.median()), ("raw_s", raw.median())]
             }
+            Measured::Gaps(gaps) => vec![("p50_ms", gaps.percentile(50)), ("p99_ms", gaps.percentile(99))],
             Measured::Scale(measured) => vec![
                 ("tasks_per_s", measured.rate()),
                 ("controller_mib_peak", measured.peak()),
@@ -125,8 +138,10 @@ impl Row {
                 "bare_s": rounded(bare.median()), "bare_ratio": rounded(run.median() / bare.median()),
                 "budget": case.budget,
             }),
+            (Kind::Gap(case), Measured::Gaps(gaps)) => gaps.json(self.case.name, case.budget),
             (_, Measured::Scale(measured)) => measured.json(self.case.name),
-            (Kind::Scale(_), Measured::Latency { .. }) => Value::Null,
+            // A case is measured as its kind says.
+            _ => Value::Null,
         }
     }
 }
@@ -198,6 +213,7 @@ async fn bench(case: &'static Case, times: usize) -> Result<Row> {
             Kind::Latency(latency) => {
                 latencies(space, case.name, latency, latency.repetitions(times)).await?
             }
+            Kind::Gap(gap) => Measured::Gaps(gaps::measure(space, case.name, gap, times.div_ceil(3)).await?),
             Kind::Scale(scale) => Measured::Scale(scale::measure(space, scale).await?),
         });
         Ok(())

@@ -89,6 +89,19 @@ pub async fn pods(space: &Space, pods: &[Value]) -> Result<f64> {
     Ok(seconds)
 }
 
+/// Creates a run and waits until it has succeeded.
+pub async fn run_once(space: &Space, run: &Value) -> Result<()> {
+    let label = WatchParams::default().labels("bench=run");
+    watched(space, &api_of(space, run)?, label, std::slice::from_ref(run), succeeded).await.map(drop)
+}
+
+/// Deletes a run, and waits until its pods are gone.
+pub async fn remove_run(space: &Space, run: &Value) -> Result<()> {
+    let name = run["metadata"]["name"].as_str().context("a run without a name")?;
+    api_of(space, run)?.delete(name, &DeleteParams::background()).await?;
+    pods_gone(space).await
+}
+
 /// Seconds from the creation of runs of one kind to the success of each.
 pub async fn runs(space: &Space, objects: &[Value]) -> Result<f64> {
     let api = api_of(space, objects.first().context("no runs")?)?;

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use e2e::Space;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::BodyExt as _;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, DynamicObject, ListParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::client::Body;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt as _};
@@ -28,6 +28,10 @@ const LONGEST: Duration = Duration::from_mins(15);
 const LOOK: Duration = Duration::from_millis(100);
 /// How long the controller rests before its memory is taken as what finished runs cost.
 const REST: Duration = Duration::from_secs(3);
+/// How long the controller may take to see a setting.
+const SETTLED: Duration = Duration::from_mins(1);
+/// The namespace that Ergon is installed in.
+const SYSTEM: &str = "ergon-system";
 /// No more plain pods than this are made for comparison.
 const MOST_PODS: usize = 300;
 /// Objects are read in pages of so many.
@@ -70,6 +74,11 @@ impl Measured {
         self.memory[1]
     }
 
+    /// The largest run, in bytes.
+    pub fn largest(&self) -> usize {
+        self.largest
+    }
+
     /// Processor time of the controller for one task, in milliseconds.
     pub fn processor_ms(&self) -> f64 {
         self.processor.map_or(f64::NAN, |seconds| seconds * 1000.0 / self.tasks)
@@ -106,8 +115,43 @@ impl Measured {
 }
 
 /// Measures a case, and deletes what it made.
-#[expect(clippy::cast_precision_loss, reason = "there are not so many runs")]
 pub async fn measure(space: &Space, case: &Scale) -> Result<Measured> {
+    let Some(legs) = case.legs else { return carry_out(space, case).await };
+    set_most_legs(space, Some(legs)).await?;
+    let measured = match until_allowed(space, &(case.run)("allowed")).await {
+        Ok(()) => carry_out(space, case).await,
+        Err(error) => Err(error),
+    };
+    set_most_legs(space, None).await?;
+    measured
+}
+
+/// Sets how many legs a matrix may have; none for the default.
+async fn set_most_legs(space: &Space, legs: Option<usize>) -> Result<()> {
+    let configs: Api<ConfigMap> = Api::namespaced(space.client(), SYSTEM);
+    let legs = legs.map(|legs| legs.to_string());
+    let patch = json!({"data": {"default-max-matrix-combinations-count": legs}});
+    configs.patch("config-defaults", &PatchParams::default(), &Patch::Merge(&patch)).await?;
+    Ok(())
+}
+
+/// Waits until a run of that shape would be taken: the controller has seen the settings.
+async fn until_allowed(space: &Space, run: &Value) -> Result<()> {
+    let api = api_of(space, run)?;
+    let run: DynamicObject = serde_json::from_value(run.clone())?;
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    let allowed = async {
+        while let Err(error) = api.create(&params, &run).await {
+            let kube::Error::Api(_) = error else { return Err(error) };
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    };
+    Ok(tokio::time::timeout(SETTLED, allowed).await.context("such a matrix is never allowed")??)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are not so many runs")]
+async fn carry_out(space: &Space, case: &Scale) -> Result<Measured> {
     let tasks = case.runs * case.tasks;
     let pods: Vec<Value> =
         (0..tasks.min(MOST_PODS)).map(|number| shapes::fake_pod(&format!("raw-{number}"))).collect();

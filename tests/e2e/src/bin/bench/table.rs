@@ -31,7 +31,28 @@ pub fn print(entry: &Entry, rows: &[Row], last: &Last) {
             last.change(row.case.name, "ratio", ratio),
         );
     }
-    if rows.iter().any(|row| !is_latency(&row)) {
+    let gaps = rows.iter().filter_map(|row| match (&row.case.kind, &row.measured) {
+        (Kind::Gap(case), Measured::Gaps(gaps)) => Some((row.case.name, case, gaps)),
+        _ => None,
+    });
+    for (at, (name, case, gaps)) in gaps.enumerate() {
+        if at == 0 {
+            eprintln!(
+                "{:<22} {:>4}  {:>8}  {:>8}  {:>8}  {:>6}",
+                "case", "gaps", "p50, ms", "p99, ms", "most, ms", "budget"
+            );
+        }
+        eprintln!(
+            "{name:<22} {:>4}  {:>8.0}  {:>8.0}  {:>8.0}  {:>6.0}  {}",
+            gaps.count(),
+            gaps.percentile(50),
+            gaps.percentile(99),
+            gaps.percentile(100),
+            case.budget,
+            last.change(name, "p99_ms", gaps.percentile(99)),
+        );
+    }
+    if rows.iter().any(|row| matches!(row.measured, Measured::Scale(_))) {
         eprintln!(
             "{:<22} {:>8} {:>11} {:>13} {:>14} {:>13}",
             "case", "tasks/s", "MiB at most", "CPU ms/task", "etcd KiB/run", "pods alone/s"
