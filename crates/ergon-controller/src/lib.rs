@@ -14,6 +14,7 @@ pub mod start;
 
 mod admission;
 mod certificate;
+mod client;
 mod cloud_events;
 mod convert;
 mod events;

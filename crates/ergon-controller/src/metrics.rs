@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 pub struct Metrics {
     registry: Registry,
     pub queue_depth: Gauge,
+    pub requests_at_once: Gauge,
     reconciles: Family<ReconcileLabels, Counter>,
     reconcile_seconds: Family<KindLabel, Histogram, fn() -> Histogram>,
     writes: Family<WriteLabels, Counter>,
@@ -85,6 +86,7 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             queue_depth: Gauge::default(),
+            requests_at_once: Gauge::default(),
             reconciles: Family::default(),
             reconcile_seconds: Family::new_with_constructor(short),
             writes: Family::default(),
@@ -100,6 +102,11 @@ impl Default for Metrics {
             tekton_registry,
         };
         registry.register("queue_depth", "Keys that wait to be reconciled", metrics.queue_depth.clone());
+        registry.register(
+            "requests_at_once",
+            "Requests to the API server that may be under way at once",
+            metrics.requests_at_once.clone(),
+        );
         registry.register("reconciles", "Reconciles by outcome", metrics.reconciles.clone());
         registry.register("reconcile_seconds", "How long reconciles took", metrics.reconcile_seconds.clone());
         registry.register("api_writes", "Writes to the API server", metrics.writes.clone());

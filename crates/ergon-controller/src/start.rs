@@ -11,8 +11,6 @@ use ergon_api::Group;
 use ergon_engine::pod::Platform;
 use ergon_wire::ReportTarget;
 use futures::future::join_all;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -20,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::args::{Args, Switch};
 use crate::certificate::{self, CertificateError, Material, Served};
+use crate::client::{self, ConnectError};
 use crate::events::Events;
 use crate::health::{self, Health};
 use crate::install;
@@ -51,10 +50,8 @@ const _: () = assert!(LINGER.as_secs() + CLOSE.as_secs() < install::GRACE_SECS);
 /// Why the controller does not start, or ends.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the kubeconfig cannot be used")]
-    Kubeconfig(#[from] kube::config::KubeconfigError),
-    #[error("no cluster is configured: name a kubeconfig with `--kubeconfig`")]
-    NoCluster(#[from] kube::config::InferConfigError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error("the API server cannot be reached")]
     ApiServer(#[source] kube::Error),
     #[error("no certificate for webhooks and reports")]
@@ -74,7 +71,8 @@ pub enum StartError {
 /// Runs the controller until it is told to end (SIGTERM or SIGINT).
 pub async fn run(args: Args) -> Result<(), StartError> {
     let mut signals = Signals::catch().map_err(StartError::Signals)?;
-    let client = connect(&args).await?;
+    let metrics = Arc::new(Metrics::default());
+    let client = client::connect(&args, &metrics).await?;
     let info = client.apiserver_version().await.map_err(StartError::ApiServer)?;
     let version = Version::of(&info).unwrap_or(Version { major: 1, minor: 0 });
     let serves_tls = !(args.no_reports && args.no_webhooks);
@@ -89,7 +87,6 @@ pub async fn run(args: Args) -> Result<(), StartError> {
         reports = platform.report.as_ref().map(|report| report.url.as_str()), "starts"
     );
 
-    let metrics = Arc::new(Metrics::default());
     let events = Events::start(&client, &args.identity, &metrics);
     let shell = Arc::new(Shell::new(client.clone(), platform, events, metrics));
     let ready = Arc::new(AtomicBool::new(false));
@@ -205,18 +202,6 @@ async fn linger(
         () = last => {}
         _ = signals.next() => {}
     }
-}
-
-async fn connect(args: &Args) -> Result<Client, StartError> {
-    let options = KubeConfigOptions { context: args.context.clone(), ..Default::default() };
-    let mut config = match (&args.kubeconfig, &args.context) {
-        (Some(path), _) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
-        (None, Some(_)) => Config::from_kubeconfig(&options).await?,
-        (None, None) => Config::infer().await?,
-    };
-    // The queue tries again itself, with a bound and in view of what else there is to do.
-    config.default_retry = false;
-    Client::try_from(config).map_err(StartError::ApiServer)
 }
 
 /// The name of the Service, as pods see it.
