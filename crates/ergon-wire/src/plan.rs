@@ -88,6 +88,9 @@ fn is_first(retry: &usize) -> bool {
 pub struct StepPlan {
     /// The container's name, such as `step-build`: also the name of its directory under the agent's `/ergon/run`.
     pub container: String,
+    /// The step's name in its task, where the container's name is not `step-` and this: in a pod that tasks share.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// The container of an earlier step that this one runs in, once that step has ended: it has none of its own, and the
     /// name above stands for the step alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,6 +160,15 @@ pub struct StepPlan {
 }
 
 impl StepPlan {
+    /// The name by which other steps of its task refer to it.
+    pub fn own_name(&self) -> &str {
+        if self.name.is_empty() {
+            self.container.strip_prefix("step-").unwrap_or(&self.container)
+        } else {
+            &self.name
+        }
+    }
+
     /// The name of the container that the step really runs in.
     pub fn place(&self) -> &str {
         self.runs_in.as_deref().unwrap_or(&self.container)

@@ -18,9 +18,7 @@ pub(super) struct Values<'a> {
 
 impl<'a> Values<'a> {
     pub fn of(before: &[(Option<&'a ExitRecord>, &'a StepPlan)]) -> Self {
-        let steps = before.iter().filter_map(|(record, plan)| {
-            Some((plan.container.strip_prefix("step-").unwrap_or(&plan.container), (*record)?))
-        });
+        let steps = before.iter().filter_map(|(record, plan)| Some((plan.own_name(), (*record)?)));
         Self { steps: steps.collect() }
     }
 

@@ -270,6 +270,7 @@ impl Inside {
             StepPlan {
                 env: env.collect(),
                 container: fixed.container.clone(),
+                name: fixed.name.clone(),
                 runs_in: fixed.runs_in.clone(),
                 empty_first: fixed.empty_first.clone(),
                 credentials: fixed.credentials.clone(),

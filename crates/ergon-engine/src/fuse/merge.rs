@@ -163,7 +163,11 @@ pub(crate) fn merge(
             part.late_env.insert(member.shown(container), late.clone());
         }
         for task in &member.plan.tasks {
-            let own = |step: &StepPlan| StepPlan { container: member.shown(&step.container), ..step.clone() };
+            let own = |step: &StepPlan| StepPlan {
+                container: member.shown(&step.container),
+                name: step.own_name().to_owned(),
+                ..step.clone()
+            };
             tasks.push(TaskPlan {
                 name: member.task.clone(),
                 retry: member.retry,

@@ -111,6 +111,22 @@ fn results_travel_inside_one_pod() {
 }
 
 #[test]
+fn results_of_steps_reach_the_later_steps_of_their_task() {
+    let step = |name: &str, script: &str| json!({"name": name, "image": "i", "script": script});
+    let mut second = step("second", "set out y");
+    second["when"] = json!([{"input": "$(steps.first.results.r)", "operator": "in", "values": ["x"]}]);
+    let mut first = step("first", "set r x");
+    first["results"] = json!([{"name": "r"}]);
+    let spec = json!({"pipelineSpec": {"tasks": [
+        {"name": "a", "taskSpec": {"steps": [step("first", "set r z")]}},
+        {"name": "b", "runAfter": ["a"], "taskSpec": {"results": [{"name": "out"}], "steps": [first, second]}},
+    ]}});
+    let world = both(&spec, &json!({}));
+    assert_eq!(shared_pods(&world).len(), 1);
+    assert_eq!(world.task_runs["run-b"].status.as_ref().unwrap().results[0].value, "y".into());
+}
+
+#[test]
 fn variables_whose_values_come_later_reach_their_step() {
     let spec = json!({"pipelineSpec": {"tasks": [
         {"name": "a", "taskSpec": {"results": [{"name": "r"}], "steps": [{"name": "s", "image": "i", "script": "set r 5"}]}},

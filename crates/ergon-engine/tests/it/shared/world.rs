@@ -344,7 +344,9 @@ pub fn carried_out(command: &RunCommand, files: &mut BTreeSet<String>, at: i64) 
     }
     results
         .extend(command.step.argv.iter().map(|word| StepResult { name: "argv".into(), value: word.clone() }));
-    ExitRecord { exit: Exit::Exited { code }, started_at: Some(at), finished_at: at, results, ..empty() }
+    let step_results = results.clone();
+    let exit = Exit::Exited { code };
+    ExitRecord { exit, started_at: Some(at), finished_at: at, results, step_results, ..empty() }
 }
 
 /// What users see of one try of a task.
