@@ -130,9 +130,14 @@ async fn members(space: &Space) -> Result<Vec<String>> {
 
 /// How many reconciles each replica has done.
 async fn done_by(space: &Space, replicas: &[String]) -> Result<BTreeMap<String, f64>> {
+    let pods: Api<Pod> = Api::namespaced(space.client(), SYSTEM);
     let mut done = BTreeMap::new();
     for name in replicas {
-        let path = format!("/api/v1/namespaces/{SYSTEM}/pods/{name}:http/proxy/metrics");
+        let pod = pods.get(name).await?;
+        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+        let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
+        let port = ports.find(|port| port.name.as_deref() == Some("http")).context("no port `http`")?;
+        let path = format!("/api/v1/namespaces/{SYSTEM}/pods/{name}:{}/proxy/metrics", port.container_port);
         let text = space.client().request_text(http::Request::get(path).body(Vec::new())?).await?;
         let counts = text.lines().filter(|line| line.starts_with("ergon_reconciles_total{"));
         let counts = counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
