@@ -129,7 +129,7 @@ pub const CASES: &[Case] = &[
         name: "step-to-step",
         about: "from the end of a step to the start of the next one, in a pod of twenty",
         kind: Kind::Gap(Gap {
-            run: |name| shapes::task_run(name, 20),
+            run: |name| shapes::task_run_after(name, 20, 8),
             between: Between::Steps,
             budget: 20.0,
         }),
@@ -138,7 +138,7 @@ pub const CASES: &[Case] = &[
         name: "task-to-task",
         about: "the same from task to task, of ten that share a pod",
         kind: Kind::Gap(Gap {
-            run: |name| shapes::chain(name, 10, Fuse::Auto),
+            run: |name| shapes::chain_after(name, 10, 6),
             between: Between::Steps,
             budget: 20.0,
         }),

@@ -54,6 +54,24 @@ pub fn task_run(name: &str, steps: usize) -> Value {
     })
 }
 
+/// One TaskRun whose first step takes so many seconds: the containers of the others are there when their turn comes.
+pub fn task_run_after(name: &str, steps: usize, seconds: usize) -> Value {
+    let mut run = task_run(name, steps);
+    sleep_first(&mut run["spec"]["taskSpec"], seconds);
+    run
+}
+
+/// The same of tasks one after another that share a pod.
+pub fn chain_after(name: &str, count: usize, seconds: usize) -> Value {
+    let mut run = chain(name, count, Fuse::Auto);
+    sleep_first(&mut run["spec"]["pipelineSpec"]["tasks"][0]["taskSpec"], seconds);
+    run
+}
+
+fn sleep_first(task: &mut Value, seconds: usize) {
+    task["steps"][0]["command"] = json!(["sleep", seconds.to_string()]);
+}
+
 /// Tasks side by side.
 pub fn parallel(name: &str, count: usize) -> Value {
     let tasks = (0..count).map(|number| json!({"name": format!("task-{number}"), "taskSpec": task(1)}));
