@@ -20,6 +20,8 @@ const LEAST: usize = 2;
 const MOST: usize = 96;
 /// What was under way when the number was halved may still be refused: that says nothing new.
 const ONCE_IN: Duration = Duration::from_secs(1);
+/// And for so long it does not grow again.
+const CALM: Duration = Duration::from_secs(10);
 
 /// A place for each request that may be under way.
 #[derive(Debug)]
@@ -35,8 +37,10 @@ struct State {
     limit: usize,
     /// How many of the places that are taken are not to be given back.
     surplus: usize,
-    /// How many requests were answered since the number changed.
+    /// How many requests were answered since the number changed and all places were taken.
     answered: usize,
+    /// All places were taken at once since the number changed.
+    was_full: bool,
     halved: Option<Instant>,
 }
 
@@ -46,21 +50,29 @@ impl Pace {
         gauge.set(i64::try_from(FIRST).unwrap_or_default());
         Self {
             places: Arc::new(Semaphore::new(FIRST)),
-            state: Mutex::new(State { limit: FIRST, surplus: 0, answered: 0, halved: None }),
+            state: Mutex::new(State { limit: FIRST, surplus: 0, answered: 0, was_full: false, halved: None }),
             gauge,
         }
     }
 
-    /// Gives a place back, and draws the conclusion from the answer. Where nobody had to wait, the number is large enough.
+    /// A request has taken its place.
+    fn begun(&self) {
+        if self.places.available_permits() == 0 {
+            lock(&self.state).was_full = true;
+        }
+    }
+
+    /// Gives a place back, and draws the conclusion from the answer. While not all places are taken at once, there are enough.
     fn answered(&self, place: OwnedSemaphorePermit, is_too_much: bool) {
-        let was_short = self.places.available_permits() == 0;
         let mut state = lock(&self.state);
+        let is_calm = state.halved.is_none_or(|halved| halved.elapsed() >= CALM);
         if is_too_much {
             self.halve(&mut state);
-        } else if was_short && state.limit < MOST {
+        } else if state.was_full && is_calm && state.limit < MOST {
             state.answered += 1;
             if state.answered >= state.limit {
                 state.answered = 0;
+                state.was_full = false;
                 state.limit += 1;
                 if state.surplus > 0 {
                     state.surplus -= 1;
@@ -87,6 +99,7 @@ impl Pace {
             limit,
             surplus: state.surplus + fewer - taken_away,
             answered: 0,
+            was_full: false,
             halved: Some(Instant::now()),
         };
     }
@@ -144,6 +157,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (place, pace) = (self.place.take(), Arc::clone(&self.pace));
+        pace.begun();
         let answer = self.inner.call(request);
         Box::pin(async move {
             // Until the headers are there: a watch goes on for as long as it likes.
