@@ -539,18 +539,7 @@ fn goes_on(plan: &StepPlan, record: &ExitRecord) -> bool {
 }
 
 fn record(exit: Exit, finished_at: Millis) -> ExitRecord {
-    ExitRecord {
-        exit,
-        started_at: None,
-        finished_at,
-        cpu_ms: 0,
-        memory_peak_kib: 0,
-        results: Vec::new(),
-        step_results: Vec::new(),
-        step_artifacts: None,
-        artifacts: None,
-        results_error: None,
-    }
+    ExitRecord::bare(exit, None, finished_at)
 }
 
 #[cfg(test)]

@@ -57,18 +57,7 @@ pub(crate) fn unsent(exit: Exit) -> ExitCode {
 
 /// The record of a step whose command never ran.
 pub(crate) fn unstarted(exit: Exit) -> ExitRecord {
-    ExitRecord {
-        exit,
-        started_at: None,
-        finished_at: now(),
-        cpu_ms: 0,
-        memory_peak_kib: 0,
-        results: Vec::new(),
-        step_results: Vec::new(),
-        step_artifacts: None,
-        artifacts: None,
-        results_error: None,
-    }
+    ExitRecord::bare(exit, None, now())
 }
 
 /// Milliseconds since the epoch.

@@ -82,6 +82,22 @@ pub struct ExitRecord {
 }
 
 impl ExitRecord {
+    /// A record of nothing but how and when a step ended.
+    pub fn bare(exit: Exit, started_at: Option<Millis>, finished_at: Millis) -> Self {
+        Self {
+            exit,
+            started_at,
+            finished_at,
+            cpu_ms: 0,
+            memory_peak_kib: 0,
+            results: Vec::new(),
+            step_results: Vec::new(),
+            step_artifacts: None,
+            artifacts: None,
+            results_error: None,
+        }
+    }
+
     /// Whether the command was started, or should have been: not where the step only waited until the end.
     pub fn was_started(&self) -> bool {
         self.started_at.is_some() || !matches!(self.exit, Exit::Skipped | Exit::Interrupted { .. })

@@ -134,12 +134,12 @@ impl MockPod {
                     self.due.push((at, id, record));
                 }
                 Command::Skip { id, exit } => {
-                    self.handle(Event::Ended { id, record: record(exit, None, now) }, now);
+                    self.handle(Event::Ended { id, record: ExitRecord::bare(exit, None, now) }, now);
                 }
                 Command::Stop { id, reason, .. } => {
                     let was_due = self.due.iter().position(|(_, due, _)| *due == id);
                     let started_at = was_due.and_then(|at| self.due.remove(at).2.started_at);
-                    let record = record(stopped(reason), started_at, now);
+                    let record = ExitRecord::bare(stopped(reason), started_at, now);
                     self.handle(Event::Ended { id, record }, now);
                 }
                 Command::Refuse { .. } | Command::Report | Command::Finished => {}
@@ -156,11 +156,11 @@ pub(super) fn end_of(said: &Said, step: &StepPlan, declared: &[String], now: Mil
     let stray = unknown(&said.task_results, declared).or_else(|| unknown(&said.results, &step.step_results));
     if let Some(name) = stray {
         let message = format!("its mock has the result `{name}`, which is not declared");
-        return (now, record(Exit::NotStarted { message }, None, now));
+        return (now, ExitRecord::bare(Exit::NotStarted { message }, None, now));
     }
     let takes = said.takes.map_or(0, ergon_api::Duration::as_millis).max(0);
     if let Some(limit) = step.timeout_ms.filter(|limit| *limit < takes) {
-        return (now + limit, record(Exit::TimedOut, Some(now), now + limit));
+        return (now + limit, ExitRecord::bare(Exit::TimedOut, Some(now), now + limit));
     }
     let texts = |results: &BTreeMap<String, ParamValue>| {
         let texts = results.iter();
@@ -169,7 +169,7 @@ pub(super) fn end_of(said: &Said, step: &StepPlan, declared: &[String], now: Mil
     let record = ExitRecord {
         results: texts(&said.task_results),
         step_results: texts(&said.results),
-        ..record(Exit::Exited { code: said.exit_code }, Some(now), now + takes)
+        ..ExitRecord::bare(Exit::Exited { code: said.exit_code }, Some(now), now + takes)
     };
     (now + takes, record)
 }
@@ -181,21 +181,6 @@ pub(super) fn stopped(reason: StopReason) -> Exit {
         StopReason::TimedOut => Exit::TimedOut,
         StopReason::Over => Exit::Exited { code: 0 },
         StopReason::Interrupted => Exit::Interrupted { message: "told to end".to_owned() },
-    }
-}
-
-pub(super) fn record(exit: Exit, started_at: Option<Millis>, finished_at: Millis) -> ExitRecord {
-    ExitRecord {
-        exit,
-        started_at,
-        finished_at,
-        cpu_ms: 0,
-        memory_peak_kib: 0,
-        results: Vec::new(),
-        step_results: Vec::new(),
-        step_artifacts: None,
-        artifacts: None,
-        results_error: None,
     }
 }
 

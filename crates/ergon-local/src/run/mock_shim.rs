@@ -12,7 +12,7 @@ use ergon_wire::{
 };
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated};
 
-use super::mock::{end_of, record, stopped};
+use super::mock::{end_of, stopped};
 use crate::test::Said;
 
 /// How often, and how many times, it looks for the agent's socket: the agent makes it at the same time.
@@ -45,12 +45,12 @@ fn talk(socket: &Path, said: &Said, print: impl Fn(&str)) -> io::Result<ExitReco
             said.log.lines().for_each(print);
             let (end, planned) = end_of(said, &command.step, &command.results, started);
             match told_to_stop(&mut agent, end - started)? {
-                Some(reason) => record(stopped(reason), Some(started), now()),
+                Some(reason) => ExitRecord::bare(stopped(reason), Some(started), now()),
                 None => planned,
             }
         }
-        Some(ToShim::Skip { exit, .. }) => record(exit, None, now()),
-        Some(ToShim::Stop { reason, .. }) => record(stopped(reason), None, now()),
+        Some(ToShim::Skip { exit, .. }) => ExitRecord::bare(exit, None, now()),
+        Some(ToShim::Stop { reason, .. }) => ExitRecord::bare(stopped(reason), None, now()),
         None => return Err(io::ErrorKind::UnexpectedEof.into()),
     };
     write_frame(&mut agent, &FromShim::Ended { record: record.clone() })?;
