@@ -9,6 +9,7 @@ mod debug;
 mod end;
 mod expand;
 mod install;
+mod mask;
 mod network;
 mod processes;
 mod program;

@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use ergon_wire::{Exit, ExitRecord, FromShim, Millis, RunCommand, StepResult, paths, write_frame};
+use ergon_wire::{
+    Exit, ExitRecord, FromShim, HAS_SECRET, Millis, RunCommand, StepResult, paths, write_frame,
+};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
 use crate::debug::{Decision, Point};
 use crate::end::{MESSAGE_PATH_VARIABLE, now, unstarted};
+use crate::mask::{Masker, Secrets};
 use crate::processes::Usage;
 use crate::results::{Budget, Stamp};
 use crate::script::Interpreter;
@@ -51,7 +56,8 @@ pub(crate) fn run(
             return ExitRecord { started_at: told, ..unstarted(exit) };
         }
     }
-    let (mut exit, started_at, mut finished_at) = match start(run, run_dir) {
+    let secrets = secrets(run);
+    let (mut exit, started_at, mut finished_at) = match start(run, run_dir, secrets.as_ref()) {
         Ok(started) => {
             let started_at = told.unwrap_or(started.at);
             if told.is_none() {
@@ -62,7 +68,10 @@ pub(crate) fn run(
             started.tees.into_iter().for_each(Tee::finish);
             (exit, Some(started_at), finished_at)
         }
-        Err(message) => (Exit::NotStarted { message }, told, now()),
+        Err(message) => {
+            let message = secrets.as_ref().map_or_else(|| message.clone(), |secrets| secrets.mask(&message));
+            (Exit::NotStarted { message }, told, now())
+        }
     };
     let failed = matches!(exit, Exit::Exited { code: 1.. } | Exit::Signaled { .. } | Exit::NotStarted { .. });
     if let Some(breakpoints) = step.breakpoints.as_ref().filter(|points| points.on_failure && failed) {
@@ -79,7 +88,8 @@ pub(crate) fn run(
     }
     let Usage { cpu_ms, memory_peak_kib } = Usage::since(before_it);
     let record = ExitRecord { cpu_ms, memory_peak_kib, ..record };
-    match places.collect(run, &before, &artifacts_before) {
+    let left = places.collect(run, &before, &artifacts_before);
+    match left.and_then(|left| secrets.map_or(Ok(()), |secrets| left.check(&secrets)).map(|()| left)) {
         Ok(left) => ExitRecord {
             results: left.results,
             step_results: left.step_results,
@@ -108,6 +118,32 @@ struct Left {
     step_results: Vec<StepResult>,
     step_artifacts: Option<String>,
     artifacts: Option<String>,
+}
+
+impl Left {
+    /// Refuses what has a secret in it: it would be in the status, for all to read.
+    fn check(&self, secrets: &Secrets) -> Result<(), String> {
+        let has_secret = |text: &str| secrets.are_in(text.as_bytes());
+        if let Some(result) = self.results.iter().chain(&self.step_results).find(|it| has_secret(&it.value)) {
+            return Err(format!(
+                "the result `{}` {HAS_SECRET}, and results are for all to read: write it into a workspace",
+                result.name
+            ));
+        }
+        match self.artifacts.iter().chain(&self.step_artifacts).any(|text| has_secret(text)) {
+            true => Err(format!("its {} {HAS_SECRET}", paths::PROVENANCE)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The values that must not be seen.
+fn secrets(run: &RunCommand) -> Option<Arc<Secrets>> {
+    if run.step.masked.is_empty() {
+        return None;
+    }
+    let values = run.step.masked.iter().filter_map(std::env::var_os).map(OsString::into_vec);
+    Secrets::of(&values.collect::<Vec<_>>())
 }
 
 impl Places {
@@ -170,7 +206,7 @@ struct Started {
 ///
 /// # Errors
 /// Why it could not be started: a fragment for people.
-fn start(run: &RunCommand, run_dir: &Path) -> Result<Started, String> {
+fn start(run: &RunCommand, run_dir: &Path, secrets: Option<&Arc<Secrets>>) -> Result<Started, String> {
     let step = &run.step;
     if let Some(credentials) = &step.credentials {
         credentials::place(credentials)?;
@@ -196,10 +232,10 @@ fn start(run: &RunCommand, run_dir: &Path) -> Result<Started, String> {
     command.arg0(name).args(args).env_remove(MESSAGE_PATH_VARIABLE).envs(&changed).process_group(0);
     let stdout = step.stdout_path.as_deref().map(tee::open).transpose()?;
     let stderr = step.stderr_path.as_deref().map(tee::open).transpose()?;
-    if stdout.is_some() {
+    if stdout.is_some() || secrets.is_some() {
         command.stdout(Stdio::piped());
     }
-    if stderr.is_some() {
+    if stderr.is_some() || secrets.is_some() {
         command.stderr(Stdio::piped());
     }
     // SAFETY: between fork and exec only sigprocmask(2) and prctl(2) are called, which are async-signal-safe.
@@ -213,8 +249,9 @@ fn start(run: &RunCommand, run_dir: &Path) -> Result<Started, String> {
     }
     let mut child = command.spawn().map_err(|error| program::explain(&file, role, &error))?;
     let at = now();
-    let out = child.stdout.take().zip(stdout).map(|(from, file)| Tee::start(from, std::io::stdout(), file));
-    let err = child.stderr.take().zip(stderr).map(|(from, file)| Tee::start(from, std::io::stderr(), file));
+    let masker = || secrets.map(|secrets| Masker::new(Arc::clone(secrets)));
+    let out = child.stdout.take().map(|from| Tee::start(from, std::io::stdout(), stdout, masker()));
+    let err = child.stderr.take().map(|from| Tee::start(from, std::io::stderr(), stderr, masker()));
     let pid = i32::try_from(child.id()).map_err(|_| format!("the process number {} is none", child.id()))?;
     Ok(Started { child: Pid::from_raw(pid), at, tees: out.into_iter().chain(err).collect() })
 }

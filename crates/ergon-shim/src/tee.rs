@@ -1,4 +1,4 @@
-//! What a command prints, in a file as well as in the step's log.
+//! What a command prints, on its way to the step's log: into a file as well, or without secrets.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
+use crate::mask::Masker;
 use crate::say;
 
 /// How long the last bytes may take once nothing of the command is left: only what no signal ends can hold them up.
@@ -29,15 +30,16 @@ pub(crate) fn open(path: &str) -> Result<File, String> {
 }
 
 impl Tee {
-    /// Starts copying in a thread of its own. The signals of this process stay blocked in it.
+    /// Starts copying in a thread of its own, into the file as it is and into the log masked. The signals of this process stay blocked in it.
     pub(crate) fn start(
         from: impl Read + Send + 'static,
         to: impl Write + Send + 'static,
-        file: File,
+        file: Option<File>,
+        masker: Option<Masker>,
     ) -> Self {
         let (ended, end) = channel();
         std::thread::spawn(move || {
-            copy(from, to, file);
+            copy(from, to, file, masker);
             let _ = ended.send(());
         });
         Self(end)
@@ -53,23 +55,36 @@ impl Tee {
     }
 }
 
-fn copy(mut from: impl Read, mut to: impl Write, file: File) {
-    let mut file = Some(file);
+fn copy(mut from: impl Read, mut to: impl Write, mut file: Option<File>, mut masker: Option<Masker>) {
     let mut buffer = [0; 16 << 10];
+    let mut masked = Vec::new();
     loop {
         let count = match from.read(&mut buffer) {
-            Ok(0) => return,
+            Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return,
+            Err(_) => break,
+        };
+        let shown = match &mut masker {
+            Some(masker) => {
+                masked.clear();
+                masker.feed(&buffer[..count], &mut masked);
+                &masked
+            }
+            None => &buffer[..count],
         };
         // A log that cannot be written to is no reason to lose the file, and the other way round.
-        let _ = to.write_all(&buffer[..count]).and_then(|()| to.flush());
+        let _ = to.write_all(shown).and_then(|()| to.flush());
         if let Some(open) = &mut file
             && let Err(error) = open.write_all(&buffer[..count])
         {
             say(&format_args!("ergon: the step's output cannot be kept in its file: {error}"));
             file = None;
         }
+    }
+    if let Some(masker) = &mut masker {
+        masked.clear();
+        masker.finish(&mut masked);
+        let _ = to.write_all(&masked).and_then(|()| to.flush());
     }
 }

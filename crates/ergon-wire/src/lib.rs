@@ -16,7 +16,7 @@ pub use plan::{
     Breakpoints, Condition, OnError, PLAN_VERSION, PodPlan, ReportTarget, Script, ScriptValue, StepPlan,
     TaskPlan, try_name,
 };
-pub use record::{Exit, ExitRecord, ResultValue, StepResult, TerminationMessage, message_limit};
+pub use record::{Exit, ExitRecord, HAS_SECRET, ResultValue, StepResult, TerminationMessage, message_limit};
 pub use report::{PodReport, ReportAnswer, StepReport, StepState};
 pub use shim::{Company, FromShim, RunCommand, StopReason, ToShim};
 

@@ -142,6 +142,9 @@ pub struct StepPlan {
     /// A file that also gets what the command prints as errors; it may be the same one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr_path: Option<String>,
+    /// Variables of the container whose values are masked in what the command prints, and refused in its results.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
     /// Where the step waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breakpoints: Option<Breakpoints>,

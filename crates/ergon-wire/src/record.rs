@@ -81,6 +81,9 @@ pub struct ExitRecord {
     pub results_error: Option<String>,
 }
 
+/// What [`ExitRecord::results_error`] says of a result with a secret in it.
+pub const HAS_SECRET: &str = "has the value of a secret in it";
+
 impl ExitRecord {
     /// A record of nothing but how and when a step ended.
     pub fn bare(exit: Exit, started_at: Option<Millis>, finished_at: Millis) -> Self {
