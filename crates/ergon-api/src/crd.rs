@@ -182,6 +182,7 @@ impl Kind {
         if group == Group::Tekton {
             remove_property(&mut schema, "fuse");
             remove_property(&mut schema, "childCounts");
+            without_types(&mut schema);
             open_property(&mut schema, "taskSpec");
             open_property(&mut schema, "pipelineSpec");
         }
@@ -313,6 +314,41 @@ fn remove_property(schema: &mut Value, name: &str) {
             map.values_mut().for_each(|value| remove_property(value, name));
         }
         Value::Array(items) => items.iter_mut().for_each(|item| remove_property(item, name)),
+        _ => {}
+    }
+}
+
+/// Takes out what declarations of parameters and results have under `ergon.dev` alone.
+fn without_types(schema: &mut Value) {
+    for name in ["pattern", "minimum", "maximum", "schema"] {
+        remove_property(schema, name);
+    }
+    each_schema(schema, &mut |map| {
+        let plain = ["string", "array", "object"];
+        if let Some(words) = map.get_mut("enum").and_then(Value::as_array_mut)
+            && words.iter().any(|word| word == "secret")
+        {
+            words.retain(|word| plain.iter().any(|plain| word == plain));
+        }
+        if let Some(properties) = map.get_mut("properties").and_then(Value::as_object_mut)
+            && let Some(values) = properties.get_mut("enum")
+        {
+            values["items"] = json!({ "type": "string" });
+            // A parameter has a default, and a result has none.
+            if !properties.contains_key("default") {
+                properties.remove("enum");
+            }
+        }
+    });
+}
+
+fn each_schema(schema: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>)) {
+    match schema {
+        Value::Object(map) => {
+            visit(map);
+            map.values_mut().for_each(|value| each_schema(value, visit));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| each_schema(item, visit)),
         _ => {}
     }
 }

@@ -6,8 +6,7 @@ use kube_core::ObjectMeta;
 
 use crate::{
     Config, CustomRun, Group, ParamSpec, ParamType, Pipeline, PipelineRun, PipelineSpec, PipelineTask,
-    PodTemplate, PropertySpec, StepAction, StepResult, Task, TaskRef, TaskResult, TaskRun, TaskSpec,
-    TimeoutFields,
+    PodTemplate, PropertySpec, StepAction, StepResult, Task, TaskRef, TaskRun, TaskSpec, TimeoutFields,
 };
 
 /// The annotation on runs and pods with the version of what made them.
@@ -37,11 +36,12 @@ impl SetDefaults for TaskSpec {
             resolver(step_ref.name.as_ref(), &mut step_ref.resolver, config);
         }
         self.params.iter_mut().for_each(param_type);
-        for TaskResult { type_, properties, .. } in &mut self.results {
-            result_type(type_, properties);
+        for result in &mut self.results {
+            result.type_ = Some(result.effective_type());
+            properties(&mut result.properties);
         }
         for StepResult { type_, properties, .. } in self.steps.iter_mut().flat_map(|step| &mut step.results) {
-            result_type(type_, properties);
+            step_result_type(type_, properties);
         }
     }
 }
@@ -50,7 +50,7 @@ impl SetDefaults for StepAction {
     fn set_defaults(&mut self, _: Group, _: &Config) {
         self.spec.params.iter_mut().for_each(param_type);
         for StepResult { type_, properties, .. } in &mut self.spec.results {
-            result_type(type_, properties);
+            step_result_type(type_, properties);
         }
     }
 }
@@ -200,7 +200,7 @@ fn param_type(param: &mut ParamSpec) {
     properties(&mut param.properties);
 }
 
-fn result_type(type_: &mut Option<ParamType>, keys: &mut BTreeMap<String, PropertySpec>) {
+fn step_result_type(type_: &mut Option<ParamType>, keys: &mut BTreeMap<String, PropertySpec>) {
     let implied = if keys.is_empty() { ParamType::String } else { ParamType::Object };
     type_.get_or_insert(implied);
     properties(keys);

@@ -51,43 +51,62 @@ pub fn reference(name: &str) -> Option<String> {
 /// Has a step's script, if it is a template, refer to what its tags name. What refers already stays as it is. `params`
 /// are those that the script sees.
 pub fn bind_step(step: &mut Step, params: &[ParamSpec]) {
-    bind(step.script.as_deref(), &mut step.script_values, params);
+    bind(step.script.as_deref(), &mut step.script_values, params, &[]);
 }
 
-fn bind(script: Option<&str>, bound: &mut Option<BTreeMap<String, ScriptValue>>, params: &[ParamSpec]) {
+/// `outer`: the parameters of the pipeline around it, which it sees too.
+fn bind(
+    script: Option<&str>,
+    bound: &mut Option<BTreeMap<String, ScriptValue>>,
+    params: &[ParamSpec],
+    outer: &[ParamSpec],
+) {
     let Some(script) = script.filter(|script| is_template(script)) else { return };
     let mut values = bound.take().unwrap_or_default();
     // A tag that is none is told where the script is checked, and where it is rendered.
     for used in Template::names(script).unwrap_or_default() {
         if let Some(reference) = reference(&used.name) {
             let constrained = is_constrained(&reference, params);
-            values.entry(used.name).or_insert(ScriptValue {
-                reference: Some(reference),
-                value: None,
-                constrained,
-            });
+            let type_ = named(&reference, params).or_else(|| named(&reference, outer));
+            let type_ = type_.map(ParamSpec::effective_type);
+            let type_ = type_.filter(|type_| matches!(type_, ParamType::Number | ParamType::Boolean));
+            let value = ScriptValue { reference: Some(reference), value: None, constrained, type_ };
+            values.entry(used.name).or_insert(value);
         }
     }
     *bound = Some(values);
 }
 
-/// Whether a reference can only be what the author has written down.
+/// Whether a reference can only be what the author has written down: one of some values, a number, or harmless text.
 pub(crate) fn is_constrained(reference: &str, params: &[ParamSpec]) -> bool {
+    named(reference, params).is_some_and(|param| match param.effective_type() {
+        ParamType::Number | ParamType::Boolean => true,
+        ParamType::String => {
+            !param.enum_.is_empty() || param.pattern.as_deref().is_some_and(crate::types::is_plain)
+        }
+        _ => false,
+    })
+}
+
+/// The parameter that a reference names as a whole.
+fn named<'a>(reference: &str, params: &'a [ParamSpec]) -> Option<&'a ParamSpec> {
     let found = variables(reference);
     let names = found.first().map(crate::variables::Variable::names).unwrap_or_default();
-    let ["params", name] = names.as_slice() else { return false };
-    params.iter().any(|param| {
-        param.name == *name && param.effective_type() == ParamType::String && !param.enum_.is_empty()
-    })
+    let ["params", name] = names.as_slice() else { return None };
+    params.iter().find(|param| param.name == *name)
 }
 
 /// [`bind_step`] for all steps of a task, and for its sidecars.
 pub fn bind_task(task: &mut TaskSpec) {
+    bind_within(task, &[]);
+}
+
+fn bind_within(task: &mut TaskSpec, outer: &[ParamSpec]) {
     for sidecar in &mut task.sidecars {
-        bind(sidecar.script.as_deref(), &mut sidecar.script_values, &task.params);
+        bind(sidecar.script.as_deref(), &mut sidecar.script_values, &task.params, outer);
     }
     for step in &mut task.steps {
-        bind_step(step, &task.params);
+        bind(step.script.as_deref(), &mut step.script_values, &task.params, outer);
     }
 }
 
@@ -96,7 +115,7 @@ pub fn bind_task(task: &mut TaskSpec) {
 pub fn bind_pipeline(pipeline: &mut PipelineSpec) {
     for task in pipeline.tasks.iter_mut().chain(&mut pipeline.finally) {
         if let Some(embedded) = &mut task.task_spec {
-            bind_task(&mut embedded.task);
+            bind_within(&mut embedded.task, &pipeline.params);
         }
     }
 }

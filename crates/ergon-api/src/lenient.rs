@@ -18,3 +18,24 @@ where
 {
     Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
 }
+
+/// A list of texts, in which numbers, true and false stand for their texts. `null` is the empty list.
+pub(crate) fn scalars<'de, D>(deserializer: D) -> Result<Vec<String>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a string, a number, true or false")]
+    enum Scalar {
+        Text(String),
+        Number(serde_json::Number),
+        Boolean(bool),
+    }
+    let items = Option::<Vec<Scalar>>::deserialize(deserializer)?.unwrap_or_default();
+    let text = |item| match item {
+        Scalar::Text(text) => text,
+        Scalar::Number(number) => number.to_string(),
+        Scalar::Boolean(value) => value.to_string(),
+    };
+    Ok(items.into_iter().map(text).collect())
+}

@@ -32,6 +32,7 @@ mod suggest;
 mod task;
 mod task_run;
 pub mod texts;
+pub mod types;
 pub mod validate;
 pub mod variables;
 mod when;
@@ -47,7 +48,7 @@ pub use duration::{Duration, ParseDurationError};
 pub use group::Group;
 pub use manifest::{Document, Object, parse, parse_bytes};
 pub use matrix::{IncludeParams, Matrix};
-pub use params::{Param, ParamSpec, ParamType, ParamValue, PropertySpec};
+pub use params::{Param, ParamSpec, ParamType, ParamValue, PropertySpec, SecretRef};
 pub use pipeline::{EmbeddedTask, Fuse, ObjectLabels, Pipeline, PipelineResult, PipelineSpec, PipelineTask};
 pub use pipeline_run::{
     ChildCount, ChildStatusReference, PipelineRun, PipelineRunResult, PipelineRunSpec, PipelineRunSpecStatus,

@@ -19,3 +19,13 @@ pub(crate) fn list(generator: &mut SchemaGenerator) -> Schema {
 pub(crate) fn any(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "x-kubernetes-preserve-unknown-fields": true })
 }
+
+/// A list of texts, numbers, true and false.
+pub(crate) fn scalars(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": any(generator) })
+}
+
+/// A number.
+pub(crate) fn number(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "number" })
+}

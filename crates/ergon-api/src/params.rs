@@ -5,7 +5,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::{lenient, opaque};
 
@@ -22,6 +22,12 @@ pub enum ParamType {
     Array,
     /// A map from text to text, whose keys are declared in `properties`.
     Object,
+    /// A number. `ergon.dev` only, as those below.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// A reference to one key of a Secret, and never its value.
+    Secret,
 }
 
 impl fmt::Display for ParamType {
@@ -30,6 +36,9 @@ impl fmt::Display for ParamType {
             Self::String => "string",
             Self::Array => "array",
             Self::Object => "object",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Secret => "secret",
         })
     }
 }
@@ -41,8 +50,8 @@ pub struct ParamSpec {
     /// The name by which the parameter is set and used, as in `$(params.<name>)`.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "lenient::or_default")]
     pub name: String,
-    /// What the parameter holds: `string`, `array` or `object`. When absent it follows from `properties` or `default`,
-    /// and is `string` otherwise.
+    /// What the parameter holds: `string`, `array` or `object`, and under `ergon.dev` also `number`, `boolean` or
+    /// `secret`. When absent it follows from `properties`, `minimum`, `maximum` or `default`, and is `string` otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(rename = "type")]
     pub type_: Option<ParamType>,
@@ -56,18 +65,35 @@ pub struct ParamSpec {
     /// required.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<ParamValue>,
-    /// The only values that a `string` parameter may take.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::or_default")]
+    /// The only values that a `string` or `number` parameter may take.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::scalars")]
+    #[schemars(schema_with = "opaque::scalars")]
     #[serde(rename = "enum")]
     pub enum_: Vec<String>,
+    /// A regular expression that the whole text of a `string` parameter has to match.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
+    pub pattern: Option<String>,
+    /// The least value of a `number` parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "opaque::number")]
+    pub minimum: Option<Number>,
+    /// The greatest value of a `number` parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "opaque::number")]
+    pub maximum: Option<Number>,
+    /// What the value has to be like, as JSON Schema. A `string` parameter whose schema is that of something else is JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "opaque::any")]
+    pub schema: Option<Value>,
 }
 
 impl ParamSpec {
-    /// The declared type, or the one that `properties` and `default` imply.
+    /// The declared type, or the one that other fields imply.
     pub fn effective_type(&self) -> ParamType {
         match (self.type_, &self.default) {
             (Some(type_), _) => type_,
             (None, _) if !self.properties.is_empty() => ParamType::Object,
+            (None, _) if self.minimum.is_some() || self.maximum.is_some() => ParamType::Number,
             (None, Some(default)) => default.type_(),
             (None, None) => ParamType::String,
         }
@@ -91,7 +117,8 @@ pub struct Param {
     /// The name of the declared parameter.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "lenient::or_default")]
     pub name: String,
-    /// Its value: a text, a list of texts, or a map from text to text. Anything else is kept as its JSON text.
+    /// Its value: a text, a list of texts, a map from text to text, or `secretKeyRef: {name: …, key: …}` for a `secret`
+    /// parameter. Anything else is kept as its JSON text.
     pub value: ParamValue,
 }
 
@@ -105,8 +132,9 @@ impl Param {
 /// The value of a parameter or result.
 ///
 /// Decoding follows Tekton: a list of texts and a map from text to text are what they look like, `null` is the empty
-/// text, inside of them too, and everything else is the text of its JSON (`5` is `"5"`, `[1, 2]` is `"[1,2]"`). A type that does not fit the
-/// declaration is found later, where the declaration is known.
+/// text, inside of them too, and everything else is the text of its JSON (`5` is `"5"`, `[1, 2]` is `"[1,2]"`). A type
+/// that does not fit the declaration is found later, where the declaration is known. Ours beside it: a map with nothing
+/// but a `secretKeyRef` of name and key is a reference to a Secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ParamValue {
     /// A text.
@@ -115,7 +143,34 @@ pub enum ParamValue {
     Array(Vec<String>),
     /// A map from text to text.
     Object(BTreeMap<String, String>),
+    /// A reference to a Secret, written as `secretKeyRef: {name: …, key: …}`. No text is ever read as one, so that no
+    /// value from elsewhere can choose a Secret.
+    Secret(SecretRef),
 }
+
+/// Where the value of a `secret` parameter is: one key of a Secret in the run's namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRef {
+    /// The Secret's name.
+    pub name: String,
+    /// The key in it.
+    pub key: String,
+}
+
+impl SecretRef {
+    fn of(map: &serde_json::Map<String, Value>) -> Option<Self> {
+        let reference = map.get(SECRET_KEY_REF).filter(|_| map.len() == 1)?;
+        Self::deserialize(reference).ok()
+    }
+
+    fn to_json(&self) -> Value {
+        serde_json::json!({ SECRET_KEY_REF: self })
+    }
+}
+
+/// The field that makes a value a reference to a Secret.
+const SECRET_KEY_REF: &str = "secretKeyRef";
 
 impl ParamValue {
     /// What this value is.
@@ -124,6 +179,7 @@ impl ParamValue {
             Self::String(_) => ParamType::String,
             Self::Array(_) => ParamType::Array,
             Self::Object(_) => ParamType::Object,
+            Self::Secret(_) => ParamType::Secret,
         }
     }
 
@@ -131,7 +187,7 @@ impl ParamValue {
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
-            Self::Array(_) | Self::Object(_) => None,
+            Self::Array(_) | Self::Object(_) | Self::Secret(_) => None,
         }
     }
 
@@ -139,7 +195,7 @@ impl ParamValue {
     pub fn as_array(&self) -> Option<&[String]> {
         match self {
             Self::Array(items) => Some(items),
-            Self::String(_) | Self::Object(_) => None,
+            Self::String(_) | Self::Object(_) | Self::Secret(_) => None,
         }
     }
 
@@ -147,16 +203,25 @@ impl ParamValue {
     pub fn as_object(&self) -> Option<&BTreeMap<String, String>> {
         match self {
             Self::Object(map) => Some(map),
-            Self::String(_) | Self::Array(_) => None,
+            Self::String(_) | Self::Array(_) | Self::Secret(_) => None,
         }
     }
 
-    /// Every text inside, in order: the one text, the items, or the map's values.
+    /// The reference, when it is one.
+    pub fn as_secret(&self) -> Option<&SecretRef> {
+        match self {
+            Self::Secret(reference) => Some(reference),
+            Self::String(_) | Self::Array(_) | Self::Object(_) => None,
+        }
+    }
+
+    /// Every text inside, in order: the one text, the items, or the map's values; of a reference to a Secret none.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         let (one, items, map) = match self {
             Self::String(text) => (Some(text.as_str()), None, None),
             Self::Array(items) => (None, Some(items), None),
             Self::Object(map) => (None, None, Some(map)),
+            Self::Secret(_) => (None, None, None),
         };
         one.into_iter()
             .chain(items.into_iter().flatten().map(String::as_str))
@@ -174,7 +239,19 @@ impl ParamValue {
             Value::Object(map) if map.values().all(is_text) => {
                 Self::Object(map.into_iter().map(|(key, value)| (key, into_text(value))).collect())
             }
+            Value::Object(map) if SecretRef::of(&map).is_some() => {
+                Self::Secret(SecretRef::of(&map).unwrap_or_default())
+            }
             other => Self::String(other.to_string()),
+        }
+    }
+
+    /// The value as Tekton has it, which knows no references to Secrets: there it is the text of its JSON.
+    #[must_use]
+    pub fn as_in_tekton(self) -> Self {
+        match self {
+            Self::Secret(reference) => Self::String(reference.to_json().to_string()),
+            other => other,
         }
     }
 }
@@ -221,13 +298,14 @@ impl From<BTreeMap<String, String>> for ParamValue {
     }
 }
 
-/// The text itself, or the JSON of a list or map.
+/// The text itself, or the JSON of a list, map or reference.
 impl fmt::Display for ParamValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::String(text) => f.write_str(text),
             Self::Array(items) => write!(f, "{}", serde_json::json!(items)),
             Self::Object(map) => write!(f, "{}", serde_json::json!(map)),
+            Self::Secret(reference) => write!(f, "{}", reference.to_json()),
         }
     }
 }
@@ -238,6 +316,7 @@ impl Serialize for ParamValue {
             Self::String(text) => serializer.serialize_str(text),
             Self::Array(items) => items.serialize(serializer),
             Self::Object(map) => map.serialize(serializer),
+            Self::Secret(reference) => reference.to_json().serialize(serializer),
         }
     }
 }

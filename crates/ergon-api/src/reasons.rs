@@ -36,6 +36,8 @@ pub mod task_run {
     pub const STOP_SIDECAR_FAILED: &str = "TaskRunStopSidecarFailed";
     /// A parameter has a value that it may not have.
     pub const INVALID_PARAM_VALUE: &str = "InvalidParamValue";
+    /// A result has a value that it may not have.
+    pub const INVALID_RESULT_VALUE: &str = "InvalidResultValue";
     /// The Task or a StepAction was not found.
     pub const RESOLUTION_FAILED: &str = "TaskRunResolutionFailed";
     /// The run does not fit its Task.

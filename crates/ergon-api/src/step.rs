@@ -116,6 +116,10 @@ pub struct ScriptValue {
     /// It can only be what the task's author has written down.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub constrained: bool,
+    /// What its text is, where that is a number or a boolean.
+    #[serde(rename = "type")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub type_: Option<ParamType>,
 }
 
 /// A value that is known: [`crate::texts`] looks for no references in it.

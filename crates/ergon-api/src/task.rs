@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Volume;
 use kube_core::ObjectMeta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Number, Value};
 
 use crate::group::impl_kind;
 use crate::{
@@ -70,7 +71,8 @@ pub struct TaskResult {
     /// The name by which the result is written and read.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "lenient::or_default")]
     pub name: String,
-    /// What the result holds: `string` (the default), `array` or `object`; the last two are written as JSON.
+    /// What the result holds: `string` (the default), `array` or `object`, both written as JSON; under `ergon.dev` also
+    /// `number` or `boolean`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(rename = "type")]
     pub type_: Option<ParamType>,
@@ -84,11 +86,39 @@ pub struct TaskResult {
     /// `$(steps.<step>.results.<name>)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<ParamValue>,
+    /// The only values that a `string` or `number` result may have.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::scalars")]
+    #[schemars(schema_with = "opaque::scalars")]
+    #[serde(rename = "enum")]
+    pub enum_: Vec<String>,
+    /// A regular expression that the whole text of a `string` result has to match.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
+    pub pattern: Option<String>,
+    /// The least value of a `number` result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "opaque::number")]
+    pub minimum: Option<Number>,
+    /// The greatest value of a `number` result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "opaque::number")]
+    pub maximum: Option<Number>,
+    /// What the value has to be like, as JSON Schema. A `string` result whose schema is that of something else is JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "opaque::any")]
+    pub schema: Option<Value>,
 }
 
 impl TaskResult {
-    /// The declared type, or the one that `properties` implies.
+    /// The declared type, or the one that other fields imply.
     pub fn effective_type(&self) -> ParamType {
-        self.type_.unwrap_or(if self.properties.is_empty() { ParamType::String } else { ParamType::Object })
+        self.type_.unwrap_or({
+            if !self.properties.is_empty() {
+                ParamType::Object
+            } else if self.minimum.is_some() || self.maximum.is_some() {
+                ParamType::Number
+            } else {
+                ParamType::String
+            }
+        })
     }
 }

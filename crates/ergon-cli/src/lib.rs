@@ -10,6 +10,7 @@ mod failure;
 mod junit;
 mod manifest;
 pub mod render;
+mod secrets;
 mod workspaces;
 
 pub use args::{Cli, Output};

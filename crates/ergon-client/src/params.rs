@@ -2,13 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::{ParamSpec, ParamType, ParamValue};
+use ergon_api::{ParamSpec, ParamType, ParamValue, SecretRef};
 
 use crate::error::{Error, Result};
 
 /// The value that `text` stands for under `spec`'s type: the text itself; for a list JSON (`["a","b"]`) or texts with
-/// commas between (`a,b`); for a map JSON or `key=value` pairs with commas between.
+/// commas between (`a,b`); for a map JSON or `key=value` pairs with commas between; for a secret the Secret and the key
+/// in it, `NAME/KEY`.
 pub fn value(spec: &ParamSpec, text: &str) -> Result<ParamValue> {
+    let value = read(spec, text)?;
+    let declared = spec.declared();
+    if declared.is_plain() {
+        return Ok(value);
+    }
+    match declared.check(&value) {
+        Ok(()) => Ok(value),
+        Err(mismatch) => Err(Error::invalid(format!("parameter `{}`: {mismatch}", spec.name))),
+    }
+}
+
+fn read(spec: &ParamSpec, text: &str) -> Result<ParamValue> {
     match spec.effective_type() {
         ParamType::String if !spec.enum_.is_empty() && !spec.enum_.iter().any(|allowed| allowed == text) => {
             Err(Error::invalid(format!(
@@ -17,7 +30,17 @@ pub fn value(spec: &ParamSpec, text: &str) -> Result<ParamValue> {
                 listed(spec.enum_.iter().map(String::as_str))
             )))
         }
-        ParamType::String => Ok(ParamValue::String(text.to_owned())),
+        ParamType::String | ParamType::Number | ParamType::Boolean => Ok(ParamValue::String(text.to_owned())),
+        ParamType::Secret => match text.split_once('/') {
+            Some((name, key)) if !name.is_empty() && !key.is_empty() => {
+                Ok(ParamValue::Secret(SecretRef { name: name.to_owned(), key: key.to_owned() }))
+            }
+            _ => Err(Error::invalid(format!(
+                "parameter `{}` is a secret: write the name of a Secret and a key of it, as in `{}=registry/password`, \
+                 and never the value itself",
+                spec.name, spec.name
+            ))),
+        },
         ParamType::Array => list(spec, text),
         ParamType::Object => map(spec, text),
     }
@@ -57,6 +80,12 @@ pub fn check(declared: &[ParamSpec], given: &[(String, String)]) -> Result<()> {
 
 fn list(spec: &ParamSpec, text: &str) -> Result<ParamValue> {
     if text.trim_start().starts_with('[') {
+        // Numbers, true and false stand for their texts.
+        if let ParamValue::Array(items) =
+            spec.declared().read(&ParamValue::String(text.trim().to_owned())).as_ref()
+        {
+            return Ok(ParamValue::Array(items.clone()));
+        }
         return serde_json::from_str::<Vec<String>>(text).map(ParamValue::Array).map_err(|error| {
             Error::invalid(format!("parameter `{}` must be a JSON list of texts, but {error}", spec.name))
         });
@@ -69,6 +98,11 @@ fn list(spec: &ParamSpec, text: &str) -> Result<ParamValue> {
 
 fn map(spec: &ParamSpec, text: &str) -> Result<ParamValue> {
     if text.trim_start().starts_with('{') {
+        if let ParamValue::Object(map) =
+            spec.declared().read(&ParamValue::String(text.trim().to_owned())).as_ref()
+        {
+            return Ok(ParamValue::Object(map.clone()));
+        }
         return serde_json::from_str::<BTreeMap<String, String>>(text).map(ParamValue::Object).map_err(
             |error| {
                 Error::invalid(format!("parameter `{}` must be a JSON map of texts, but {error}", spec.name))
@@ -110,6 +144,14 @@ mod tests {
             (ParamType::Array, r#"["a,b", "c"]"#, r#"["a,b","c"]"#),
             (ParamType::Object, "k=v,x=y=z", r#"{"k":"v","x":"y=z"}"#),
             (ParamType::Object, r#"{"k": "v,w"}"#, r#"{"k":"v,w"}"#),
+            (ParamType::Array, "[1, true]", r#"["1","true"]"#),
+            (ParamType::Number, "-1.5", r#""-1.5""#),
+            (ParamType::Boolean, "false", r#""false""#),
+            (
+                ParamType::Secret,
+                "registry/password",
+                r#"{"secretKeyRef":{"key":"password","name":"registry"}}"#,
+            ),
         ];
         for (type_, text, expected) in table {
             let value = value(&spec("p", type_), text).unwrap();
@@ -130,8 +172,23 @@ mod tests {
             ),
             (
                 spec("l", ParamType::Array),
-                "[1]",
-                "parameter `l` must be a JSON list of texts, but invalid type: integer `1`, expected a string at line 1 column 2",
+                "[[1]]",
+                "parameter `l` must be a JSON list of texts, but invalid type: sequence, expected a string at line 1 column 1",
+            ),
+            (
+                spec("n", ParamType::Number),
+                "three",
+                "parameter `n`: found the text `three`, expected a number",
+            ),
+            (
+                spec("b", ParamType::Boolean),
+                "yes",
+                "parameter `b`: found the text `yes`, expected true or false",
+            ),
+            (
+                spec("s", ParamType::Secret),
+                "hunter2",
+                "parameter `s` is a secret: write the name of a Secret and a key of it, as in `s=registry/password`, and never the value itself",
             ),
         ];
         for (spec, text, expected) in table {

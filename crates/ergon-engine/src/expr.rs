@@ -5,8 +5,10 @@
 //! again, so a parameter cannot bring references of its own.
 
 pub mod cel;
+mod mark;
 mod scope;
 mod substitute;
 
+pub(crate) use mark::{LATER, is_mark};
 pub use scope::Scope;
 pub use substitute::{expand, expand_items, expand_json, expand_object, expand_value};

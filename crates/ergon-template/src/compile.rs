@@ -185,6 +185,10 @@ impl<'a> Compiler<'a> {
             }
             _ => {}
         }
+        if known.late && raw {
+            let found = format!("`{expr}` as raw text, which is known only when the script starts");
+            return Err(self.error(at, found, "it with two braces, or read it from the environment"));
+        }
         if self.language != Language::Shell {
             let put = match (raw, plain || known.constrained) {
                 (true, true) => Put::Raw,
@@ -206,7 +210,10 @@ impl<'a> Compiler<'a> {
         }
         let place = self
             .lexer
-            .place(known.kind == Kind::Number, known.constrained || known.kind == Kind::Boolean)
+            .place(
+                known.kind == Kind::Number,
+                known.constrained || matches!(known.kind, Kind::Boolean | Kind::Number),
+            )
             .map_err(|refusal| located(self.source, at, refusal))?;
         Ok(Code::Value(term, known, Put::Shell(place)))
     }

@@ -17,6 +17,8 @@ pub enum Given {
     Known(Value),
     /// A text that is known when the script starts; this says where it comes from.
     Later(String),
+    /// A text that the script finds in this variable, and that nobody else sees.
+    Variable(String),
 }
 
 impl<T: Into<Value>> From<T> for Given {
@@ -213,6 +215,15 @@ impl Renderer<'_> {
 
     fn value(&mut self, term: &Term, known: Name, put: Put) -> Result<(), RenderError> {
         let name = || shown(term);
+        if let Term::Global(global) = term
+            && let Some(Given::Variable(variable)) = self.values.get(global)
+        {
+            return match put {
+                Put::Literal(language) => Ok(self.out.script += &reading(language, variable)),
+                Put::Shell(place) => Ok(self.reference(place, variable)),
+                Put::Raw => Err(RenderError::Missing(name())),
+            };
+        }
         if let Term::Global(global) = term
             && let Some(Given::Later(from)) = self.values.get(global)
         {

@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::reference;
+use crate::types::list_of_numbers;
 use crate::{FieldError, PipelineSpec, StepActionSpec, TaskRun, TaskSpec};
 
 /// What was found in the texts of an object.
@@ -15,6 +16,8 @@ pub(crate) struct Tags {
     /// The fields that have tags.
     pub fields: BTreeSet<String>,
     pub errors: Vec<FieldError>,
+    /// Something was read otherwise than it was written.
+    is_changed: bool,
 }
 
 /// Which fields are read.
@@ -78,7 +81,7 @@ fn read<T: Serialize + DeserializeOwned>(object: &mut T, path: &str, reader: Rea
     let mut tags = Tags::default();
     let Ok(mut value) = serde_json::to_value(&*object) else { return tags };
     reader.value(&mut value, path, &mut tags);
-    if !tags.fields.is_empty() {
+    if !tags.fields.is_empty() || tags.is_changed {
         match serde_json::from_value(value) {
             Ok(read) => *object = read,
             Err(error) => tags.errors.push(FieldError {
@@ -118,6 +121,10 @@ impl Reader {
                         "pipelineSpec" if !self.inner_pipelines => continue,
                         // It is its controller's.
                         "spec" if is_custom => continue,
+                        "matrix" => {
+                            tags.is_changed |= read_lists(field);
+                            self
+                        }
                         "taskSpec" => Self { defaults: false, ..self },
                         "pipelineSpec" => Self { defaults: true, ..self },
                         _ => self,
@@ -128,6 +135,18 @@ impl Reader {
             _ => {}
         }
     }
+}
+
+/// Makes the lists of a matrix out of those that were written with numbers in them, which are texts up to here.
+fn read_lists(matrix: &mut Value) -> bool {
+    let mut is_changed = false;
+    for param in matrix.get_mut("params").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(items) = param["value"].as_str().and_then(list_of_numbers) {
+            param["value"] = items.into();
+            is_changed = true;
+        }
+    }
+    is_changed
 }
 
 /// A text with references in the place of its tags.

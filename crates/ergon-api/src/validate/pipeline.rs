@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::scope::{Scope, declared, each_variable, each_variable_except, tekton_reads};
 use super::{Errors, params, references, scripts, step, task};
 use crate::variables::{Part, Variable, variables};
-use crate::{EmbeddedTask, Group, Matrix, ParamType, PipelineSpec, PipelineTask};
+use crate::{EmbeddedTask, Group, Matrix, ParamSpec, ParamType, ParamValue, PipelineSpec, PipelineTask};
 
 /// What stands around a Pipeline.
 #[derive(Clone, Copy)]
@@ -260,6 +260,10 @@ impl Place<'_> {
             check_custom(errors, path, "spec", embedded.api_version.as_deref(), embedded.kind.as_deref());
             return;
         }
+        errors.ours(|errors| {
+            let path = path.strip_suffix(".taskSpec").unwrap_or(path);
+            self.check_given(errors, path, &embedded.task.params);
+        });
         task::check(errors, path, &embedded.task, &self.inner_scope(errors.group));
         for (index, step) in embedded.task.steps.iter().enumerate() {
             let path = format!("{path}.steps[{index}]");
@@ -272,6 +276,70 @@ impl Place<'_> {
             each_variable_except(&path, step, except, |path, variable| check(errors, path, variable));
             errors.ours(|errors| scripts::each_name(errors, &format!("{path}.script"), step, check));
         }
+    }
+
+    /// What is given to a Task fits the types that it declares, as far as both are known.
+    fn check_given(&self, errors: &mut Errors, path: &str, declared: &[ParamSpec]) {
+        let spec_of = |name: &str| declared.iter().find(|spec| spec.name == name);
+        for (index, param) in self.task.params.iter().enumerate() {
+            let Some(spec) = spec_of(&param.name) else { continue };
+            let path = format!("{path}.params[{index}].value");
+            self.check_value(errors, &path, spec, &param.value);
+        }
+        for (index, param) in self.task.matrix.iter().flat_map(|matrix| &matrix.params).enumerate() {
+            let Some(spec) = spec_of(&param.name) else { continue };
+            for (item, text) in param.value.as_array().into_iter().flatten().enumerate() {
+                let path = format!("{path}.matrix.params[{index}].value[{item}]");
+                self.check_value(errors, &path, spec, &ParamValue::String(text.clone()));
+            }
+        }
+    }
+
+    fn check_value(&self, errors: &mut Errors, path: &str, spec: &ParamSpec, value: &ParamValue) {
+        let declared = spec.declared();
+        let value = declared.read(value);
+        let found = value.as_str().map(variables).unwrap_or_default();
+        let help = params::how_to_write(declared.type_);
+        let name = &spec.name;
+        match found.as_slice() {
+            [variable] if variable.is_alone => {
+                let Some(type_) = self.scope.type_of(variable).or_else(|| self.result_type(variable)) else {
+                    return;
+                };
+                let is_ours = |type_: ParamType| type_.carried() != type_ || type_ == ParamType::Secret;
+                if !type_.may_be(declared.type_) && (is_ours(type_) || is_ours(declared.type_)) {
+                    errors.add_with_help(
+                        path,
+                        format!(
+                            "`{variable}` is {}, and the parameter `{name}` of the task is {}",
+                            crate::types::an(type_),
+                            crate::types::an(declared.type_)
+                        ),
+                        format!("declare both with the same type, such as `type: {}`", declared.type_),
+                    );
+                }
+            }
+            [] if !declared.is_plain() => {
+                if let Err(mismatch) = declared.check(&value) {
+                    errors.add_with_help(
+                        path,
+                        format!("the parameter `{name}` of the task: {mismatch}"),
+                        help,
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The type that a task which is written out here declares for a result.
+    fn result_type(&self, variable: &Variable) -> Option<ParamType> {
+        let names = variable.names();
+        let (["tasks", task, "results", result], Part::Value) = (names.as_slice(), variable.part) else {
+            return None;
+        };
+        let embedded = self.names.tasks.get(task)?.task_spec.as_ref()?;
+        embedded.task.results.iter().find(|known| known.name == *result)?.type_
     }
 
     /// What a Task or Pipeline written out here can use: all that the Pipeline can, and what is set for it. Tekton asks for

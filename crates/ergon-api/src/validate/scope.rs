@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ergon_template::Kind;
+use ergon_template::{Kind, Name};
 use serde::Serialize;
 
 use super::Errors;
@@ -68,17 +68,30 @@ impl<'a> Scope<'a> {
     }
 
     /// What a tag in a script may do with a parameter's value; none where there is no such value.
-    pub(super) fn kind(&self, variable: &Variable) -> Option<Kind> {
+    pub(super) fn name(&self, variable: &Variable) -> Option<Name> {
         let names = variable.names();
         let ["params", name, rest @ ..] = names.as_slice() else { return None };
         let known = self.param(name)?;
-        match (known.type_, rest, variable.part) {
+        let kind = match (known.type_, rest, variable.part) {
+            (ParamType::Number, [], Part::Value) => Some(Kind::Number),
+            (ParamType::Boolean, [], Part::Value) => Some(Kind::Boolean),
+            // Only the step itself ever has it.
+            (ParamType::Secret, [], Part::Value) => return Some(Name { late: true, ..Name::of(Kind::Text) }),
             (ParamType::String, [], Part::Value) | (ParamType::Array, [], Part::Item(_)) => Some(Kind::Text),
             (ParamType::Array, [], Part::Value) => Some(Kind::List),
             (ParamType::Object, [], Part::Value) => Some(Kind::Object),
             (ParamType::Object, [key], Part::Value) => {
                 known.keys.as_ref().is_none_or(|keys| keys.contains(*key)).then_some(Kind::Text)
             }
+            _ => None,
+        };
+        kind.map(Name::of)
+    }
+
+    /// The type of a parameter that a variable is the whole of.
+    pub(super) fn type_of(&self, variable: &Variable) -> Option<ParamType> {
+        match (variable.names().as_slice(), variable.part) {
+            (["params", name], Part::Value | Part::All) => self.param(name).map(|known| known.type_),
             _ => None,
         }
     }
@@ -216,12 +229,22 @@ impl<'a> Scope<'a> {
             return;
         }
         match (known.type_, rest, variable.part) {
-            (ParamType::String, [], Part::Value) | (ParamType::Array, [], Part::Item(_)) => {}
-            (ParamType::String, [], _) => errors.ours(|errors| {
+            (ParamType::String | ParamType::Number | ParamType::Boolean, [], Part::Value)
+            | (ParamType::Array, [], Part::Item(_)) => {}
+            (ParamType::Secret, [], Part::Value) if variable.is_alone && takes_secret(path) => {}
+            (ParamType::Secret, ..) => errors.ours(|errors| {
+                errors.add_with_help(
+                    path,
+                    format!("`{variable}` puts a secret where it could be seen"),
+                    "a secret stands alone in the `value` of a variable in `env`, alone as a parameter of a task, or in a \
+                     tag of a script",
+                );
+            }),
+            (type_ @ (ParamType::String | ParamType::Number | ParamType::Boolean), [], _) => errors.ours(|errors| {
                 errors.add_with_help(
                     path,
                     bad_type(),
-                    format!("the parameter `{name}` is a string: write `$(params.{name})`"),
+                    format!("the parameter `{name}` is {}: write `$(params.{name})`", crate::types::an(type_)),
                 );
             }),
             (type_ @ (ParamType::Array | ParamType::Object), [], Part::Value | Part::All) => {
@@ -329,6 +352,12 @@ impl Takes {
         };
         if takes { Self::Whole } else { Self::Text }
     }
+}
+
+/// True for places where a secret can be handed on without being looked at.
+fn takes_secret(path: &str) -> bool {
+    let is_hidden = path.contains(".env[") || path.contains(".params[");
+    path.ends_with("].value") && is_hidden && !path.contains(".matrix.") && !path.contains("ef.params[")
 }
 
 /// True for the value of a parameter, when it is one text.

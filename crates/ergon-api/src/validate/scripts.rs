@@ -148,11 +148,16 @@ pub(super) fn check(
     for used in used {
         if let Some(value) = known.get(used.name.as_str()) {
             let kind = match value.0.type_() {
-                ParamType::String => Kind::Text,
                 ParamType::Array => Kind::List,
                 ParamType::Object => Kind::Object,
+                _ => match typed(step, &used.name) {
+                    Some(ParamType::Number) => Kind::Number,
+                    Some(ParamType::Boolean) => Kind::Boolean,
+                    _ => Kind::Text,
+                },
             };
-            names.insert(used.name, Name::of(kind));
+            let late = value.0.type_() == ParamType::Secret;
+            names.insert(used.name, Name { late, ..Name::of(kind) });
             continue;
         }
         let Some(variable) = variable(&used.name).filter(|variable| own.has(&used.name, variable)) else {
@@ -169,9 +174,9 @@ pub(super) fn check(
             );
             continue;
         };
-        if let Some(kind) = scope.kind(&variable) {
+        if let Some(name) = scope.name(&variable) {
             let constrained = is_constrained(&variable.to_string(), own.params);
-            names.insert(used.name, Name { constrained, ..Name::of(kind) });
+            names.insert(used.name, Name { constrained, ..name });
             continue;
         }
         at_tag(errors, &used, &variable, |errors| visit(errors, path, &variable));
@@ -183,6 +188,11 @@ pub(super) fn check(
             refuse(errors, path, &error);
         }
     }
+}
+
+/// What was bound with a name as its type.
+fn typed(step: &Step, name: &str) -> Option<ParamType> {
+    step.script_values.as_ref()?.get(name)?.type_
 }
 
 /// What a name stands for that is no parameter.

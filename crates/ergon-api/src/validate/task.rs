@@ -19,6 +19,7 @@ pub(super) fn check(errors: &mut Errors, path: &str, spec: &TaskSpec, outer: &Sc
         "The",
         spec.results.iter().map(|result| (result.name.as_str(), result.type_, &result.properties)),
     );
+    params::check_result_limits(errors, &format!("{path}.results"), &spec.results);
     check_volumes(errors, path, spec);
     check_workspaces(errors, path, spec);
 

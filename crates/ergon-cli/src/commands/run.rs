@@ -16,7 +16,7 @@ use crate::args::assignment;
 use crate::console::Console;
 use crate::failure::{Code, Failure, Result};
 use crate::render::{Live, Place, Table};
-use crate::{junit, manifest};
+use crate::{junit, manifest, secrets};
 
 /// Runs a task, a pipeline or a run on this machine, with no cluster and no daemon.
 ///
@@ -28,6 +28,7 @@ Examples:
   ergon run task.yaml -p name=world
   ergon run pipeline.yaml tasks.yaml -w source=. --task build
   ergon run tasks/build -w source=. --watch
+  ergon run deploy.yaml --secret registry=password=env:PASSWORD -p password=registry/password
   ergon run run.yaml --output json | jq -r 'select(.event == \"line\").text'")]
 pub struct RunArgs {
     /// Files with the objects, or folders with such files; `-` is standard input.
@@ -49,6 +50,12 @@ pub struct RunArgs {
     /// A workspace: a folder of this machine, or `emptyDir` for one that goes with the run. May be repeated.
     #[arg(short = 'w', long = "workspace", value_name = "NAME=FOLDER", value_parser = assignment)]
     workspaces: Vec<(String, String)>,
+
+    /// A key of a Secret: its value, @FILE, @- or env:VARIABLE. May be repeated.
+    ///
+    /// It is added to the Secrets that the files bring. A parameter of type `secret` refers to it as `-p token=NAME/KEY`.
+    #[arg(long = "secret", value_name = "NAME=KEY=VALUE")]
+    secrets: Vec<String>,
 
     /// Check the files and print what would be run.
     #[arg(long)]
@@ -110,7 +117,8 @@ pub async fn run(args: RunArgs, console: Console) -> Result {
 
 async fn once(args: &RunArgs, stop: &watch::Sender<Stop>, console: Console) -> Result {
     let files: Vec<PathBuf> = args.files.iter().chain(&args.more).cloned().collect();
-    let documents = manifest::read(&files)?;
+    let mut documents = manifest::read(&files)?;
+    secrets::add(&mut documents, &args.secrets)?;
     let (target, params) = chosen(&documents, args.name.as_deref(), &args.params)?;
     let workspaces =
         args.workspaces.iter().map(|(name, place)| workspace(name, place)).collect::<Result<_>>()?;

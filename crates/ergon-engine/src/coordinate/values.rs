@@ -71,7 +71,7 @@ impl<'a> Values<'a> {
             ([], Part::All) => match json()? {
                 ParamValue::Array(items) => Some(ResultValue::Array(items)),
                 ParamValue::Object(map) => Some(ResultValue::Object(map)),
-                ParamValue::String(_) => None,
+                ParamValue::String(_) | ParamValue::Secret(_) => None,
             },
             ([key], Part::Value) => match json()? {
                 ParamValue::Object(map) => map.get(*key).cloned().map(ResultValue::String),

@@ -16,6 +16,8 @@ pub fn expand(text: &str, scope: &Scope) -> String {
         plain = variable.place.end;
         match scope.look_up(&variable).as_deref() {
             Some(ParamValue::String(value)) => expanded.push_str(value),
+            // A secret is not for texts.
+            Some(ParamValue::Secret(_)) => expanded.push_str(&text[variable.place]),
             // A whole array or object inside a text is its JSON, as Tekton has it for an `[*]` in a string.
             Some(value) if variable.part == Part::All => {
                 expanded.push_str(&serde_json::to_string(value).unwrap_or_default());
@@ -47,6 +49,7 @@ pub fn expand_value(value: &ParamValue, scope: &Scope) -> ParamValue {
         ParamValue::Object(object) => {
             ParamValue::Object(object.iter().map(|(key, text)| (key.clone(), expand(text, scope))).collect())
         }
+        ParamValue::Secret(_) => value.clone(),
     }
 }
 
@@ -89,6 +92,11 @@ pub fn expand_json(value: &mut Value, scope: &Scope) {
                             expand_param(param, scope);
                         }
                     }
+                    Value::Array(variables) if name == "env" => {
+                        for variable in variables.iter_mut() {
+                            expand_variable(variable, scope);
+                        }
+                    }
                     field => expand_json(field, scope),
                 }
             }
@@ -118,11 +126,23 @@ fn expand_param(param: &mut Value, scope: &Scope) {
     let whole = param["value"].as_str().and_then(|text| lone(text, scope));
     for (name, field) in param.as_object_mut().into_iter().flatten() {
         match &whole {
-            Some(value @ (ParamValue::Array(_) | ParamValue::Object(_))) if name == "value" => {
+            Some(value @ (ParamValue::Array(_) | ParamValue::Object(_) | ParamValue::Secret(_)))
+                if name == "value" =>
+            {
                 *field = serde_json::to_value(value).unwrap_or_default();
             }
             _ => expand_json(field, scope),
         }
+    }
+}
+
+/// A secret that is the whole value of a variable: the kubelet looks it up.
+fn expand_variable(variable: &mut Value, scope: &Scope) {
+    let whole = variable["value"].as_str().and_then(|text| lone(text, scope));
+    expand_json(variable, scope);
+    if let (Some(ParamValue::Secret(reference)), Some(fields)) = (whole, variable.as_object_mut()) {
+        fields.remove("value");
+        fields.insert("valueFrom".to_owned(), serde_json::json!({ "secretKeyRef": reference }));
     }
 }
 

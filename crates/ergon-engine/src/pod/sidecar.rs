@@ -7,7 +7,7 @@ use ergon_api::{Config, Group, Sidecar, Step, TaskSpec};
 use ergon_wire::{Script, ScriptValue, StepPlan};
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 
-use super::step::{GRACE_MS, argv_of, image_config, some};
+use super::step::{GRACE_MS, argv_of, image_config, masked, some};
 use super::{PodError, merge, script, security, volumes};
 use crate::Library;
 use crate::task::inputs::Wishes;
@@ -43,7 +43,7 @@ pub(super) fn make(
         image: Some(image),
         image_pull_policy: sidecar.image_pull_policy.clone(),
         working_dir: sidecar.working_dir.clone(),
-        env: some(sidecar.env.clone()),
+        env: some(merge::env(&[&sidecar.env, &script::secrets(&as_step(sidecar))])),
         env_from: some(sidecar.env_from.clone()),
         ports: some(sidecar.ports.clone()),
         volume_mounts: some(merge::mounts(&[mounts, &sidecar.volume_mounts])),
@@ -61,7 +61,7 @@ pub(super) fn make(
     let script = sidecar.script.as_deref().map(|text| script::of(&as_step(sidecar), &field, text));
     let script = script.transpose()?;
     Ok(match (is_native(sidecar, config), argv(sidecar, library)) {
-        (false, Some(argv)) => ordinary(container, argv, script),
+        (false, Some(argv)) => ordinary(container, argv, script, masked(group, &as_step(sidecar))),
         // What its image starts could not be found out: the kubelet knows.
         _ => Made::Native(native(sidecar, container, script, &field)?),
     })
@@ -107,7 +107,7 @@ fn argv(sidecar: &Sidecar, library: &Library) -> Option<Vec<String>> {
     Some(argv_of(Group::Ergon, image, &sidecar.args)).filter(|argv| !argv.is_empty())
 }
 
-fn ordinary(container: Container, argv: Vec<String>, script: Option<Script>) -> Made {
+fn ordinary(container: Container, argv: Vec<String>, script: Option<Script>, masked: Vec<String>) -> Made {
     let name = container.name.clone();
     let ours = [volumes::binaries_mount(), volumes::run_mount(&name)];
     let own = container.volume_mounts.unwrap_or_default();
@@ -115,6 +115,7 @@ fn ordinary(container: Container, argv: Vec<String>, script: Option<Script>) -> 
         container: name,
         argv,
         script,
+        masked,
         is_sidecar: true,
         grace_ms: GRACE_MS,
         ..Default::default()

@@ -57,7 +57,7 @@ pub(super) fn container(
         command: Some(vec![volumes::shim()]),
         args: shown_args(&step.args),
         working_dir: working_dir(step).filter(|directory| is_of_the_image(directory, &volume_mounts)),
-        env: some(merge::env(&[&step.env, extra_env])),
+        env: some(merge::env(&[&step.env, extra_env, &script::secrets(step)])),
         env_from: some(step.env_from.clone()),
         volume_mounts: some(volume_mounts),
         volume_devices: some(step.volume_devices.clone()),
@@ -95,6 +95,7 @@ pub(super) fn plan(input: &PodInput<'_>, step: &Step, at: usize) -> Result<StepP
         config.and_then(|config| config.path.clone()).filter(|path| !path.is_empty())
     };
     Ok(StepPlan {
+        masked: masked(input.group, step),
         step_results: step.results.iter().map(|result| result.name.clone()).collect(),
         artifacts_dir: Some(paths::artifacts(input.group)),
         references,
@@ -115,6 +116,17 @@ pub(super) fn plan(input: &PodInput<'_>, step: &Step, at: usize) -> Result<StepP
         grace_ms: GRACE_MS,
         ..Default::default()
     })
+}
+
+/// The variables whose values are not for the log: those that come from Secrets.
+pub(super) fn masked(group: Group, step: &Step) -> Vec<String> {
+    let secrets = script::secrets(step);
+    let variables = step.env.iter().chain(&secrets).filter(|_| group == Group::Ergon);
+    let is_secret = |variable: &&EnvVar| {
+        variable.value_from.as_ref().is_some_and(|source| source.secret_key_ref.is_some())
+    };
+    let names: BTreeSet<&String> = variables.filter(is_secret).map(|variable| &variable.name).collect();
+    names.into_iter().cloned().collect()
 }
 
 /// What the texts refer to of earlier steps, without `$(` and `)`: their values are known once those have ended.

@@ -33,7 +33,7 @@ fn count(matrix: &Matrix) -> Option<usize> {
         let values = match &param.value {
             ParamValue::Array(values) => values.len(),
             ParamValue::String(_) => 1,
-            ParamValue::Object(_) => 0,
+            ParamValue::Object(_) | ParamValue::Secret(_) => 0,
         };
         product.checked_mul(values)
     })?;
@@ -88,7 +88,7 @@ pub fn legs(matrix: &Matrix) -> Vec<Vec<Param>> {
         let values = match &param.value {
             ParamValue::Array(values) => values.clone(),
             ParamValue::String(text) => vec![text.clone()],
-            ParamValue::Object(_) => Vec::new(),
+            ParamValue::Object(_) | ParamValue::Secret(_) => Vec::new(),
         };
         legs = values
             .iter()

@@ -60,7 +60,7 @@ pub(super) fn prepare(
     let spec = spec.as_ref();
     // A mistake in the order is told before one in the values.
     Graph::build(&spec.tasks).map_err(|error| no_graph(run, &error))?;
-    let mut values = params::resolve(&spec.params, &run.spec.params)
+    let mut values = params::resolve(group, &spec.params, &run.spec.params)
         .map_err(|problem| unfit(run, &pipeline_name, &problem))?;
     defaults::resolve(&spec.params, &run.spec.params, &mut values).map_err(|error| {
         Invalid::new(
@@ -163,7 +163,7 @@ pub(super) fn resume(
     let (workspaces, claims) = claims::bind(group, run);
     let pipeline_name = pipeline_name(group, run);
     // They were right when the run started, and neither the run's nor the pipeline's can change since.
-    let mut values = params::resolve(&spec.params, &run.spec.params).unwrap_or_default();
+    let mut values = params::resolve(group, &spec.params, &run.spec.params).unwrap_or_default();
     let _ = defaults::resolve(&spec.params, &run.spec.params, &mut values);
     Ok(Prepared {
         run_name: run.name().to_owned(),
@@ -210,7 +210,7 @@ fn unfit(run: &PipelineRun, pipeline: &str, problem: &params::Problem) -> Invali
                 absent.join(" ")
             ),
         ),
-        params::Problem::Enum { .. } => {
+        params::Problem::Enum { .. } | params::Problem::Value { .. } => {
             (reasons::INVALID_PARAM_VALUE, format!("{run} parameters have invalid value: {}", problem.of("")))
         }
     };

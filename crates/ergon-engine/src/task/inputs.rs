@@ -156,9 +156,9 @@ type Bindings = BTreeMap<String, WorkspaceBinding>;
 /// All that the task may refer to; the same without its parameters; and its workspaces.
 fn scopes(group: Group, run: &TaskRun, task: &TaskSpec) -> Result<(Scope, Scope, Bindings), Invalid> {
     let what = format!("task {}", task_name(group, run));
-    let values = params::resolve(&task.params, &run.spec.params).map_err(|problem| {
+    let values = params::resolve(group, &task.params, &run.spec.params).map_err(|problem| {
         let reason = match problem {
-            params::Problem::Enum { .. } => task_run::INVALID_PARAM_VALUE,
+            params::Problem::Enum { .. } | params::Problem::Value { .. } => task_run::INVALID_PARAM_VALUE,
             _ => task_run::VALIDATION_FAILED,
         };
         Invalid::new(reason, problem.of(&what)).by_user()

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ergon_api::{Param, ParamSpec, ParamType, ParamValue};
+use ergon_api::types::Mismatch;
+use ergon_api::{Group, Param, ParamSpec, ParamType, ParamValue};
+
+use crate::expr::is_mark;
 
 /// Why parameters do not fit what is declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,11 @@ pub(crate) enum Problem {
         value: String,
         allowed: Vec<String>,
     },
+    /// It is not what its declaration says, which says more than Tekton's can.
+    Value {
+        name: String,
+        mismatch: Mismatch,
+    },
 }
 
 impl Problem {
@@ -44,6 +52,7 @@ impl Problem {
             Self::Enum { name, value, allowed } => {
                 format!("param `{name}` value: {value} is not in the enum list [{}]", allowed.join(" "))
             }
+            Self::Value { name, mismatch } => format!("param `{name}`: {mismatch}"),
         }
     }
 }
@@ -53,11 +62,16 @@ impl Problem {
 /// # Errors
 /// A parameter without a value, with a value of another type, without a key, or outside its enum.
 pub(crate) fn resolve(
+    group: Group,
     declared: &[ParamSpec],
     given: &[Param],
 ) -> Result<BTreeMap<String, ParamValue>, Problem> {
+    let as_in_group = |value: &ParamValue| match group {
+        Group::Ergon => value.clone(),
+        Group::Tekton => value.clone().as_in_tekton(),
+    };
     let mut values: BTreeMap<String, ParamValue> =
-        given.iter().map(|param| (param.name.clone(), param.value.clone())).collect();
+        given.iter().map(|param| (param.name.clone(), as_in_group(&param.value))).collect();
     let mut missing = Vec::new();
     for spec in declared {
         let value = match (values.remove(&spec.name), &spec.default) {
@@ -68,11 +82,15 @@ pub(crate) fn resolve(
                 ParamValue::Object(object)
             }
             (Some(value), _) => value,
-            (None, Some(default)) => default.clone(),
+            (None, Some(default)) => as_in_group(default),
             (None, None) => {
                 missing.push(spec.name.clone());
                 continue;
             }
+        };
+        let value = match group {
+            Group::Ergon => spec.declared().read(&value).into_owned(),
+            Group::Tekton => value,
         };
         check(spec, &value)?;
         values.insert(spec.name.clone(), value);
@@ -83,7 +101,7 @@ pub(crate) fn resolve(
 fn check(spec: &ParamSpec, value: &ParamValue) -> Result<(), Problem> {
     let name = || spec.name.clone();
     let wanted = spec.effective_type();
-    if value.type_() != wanted {
+    if value.type_() != wanted.carried() {
         return Err(Problem::Type { name: name(), wanted, given: value.type_() });
     }
     if let ParamValue::Object(object) = value {
@@ -93,7 +111,13 @@ fn check(spec: &ParamSpec, value: &ParamValue) -> Result<(), Problem> {
             return Err(Problem::Keys { name: name(), absent });
         }
     }
+    let declared = spec.declared();
     match value {
+        // It takes the place of a value that is not known yet, and is checked when it is.
+        ParamValue::String(text) if is_mark(text) => Ok(()),
+        _ if !declared.is_plain() => {
+            declared.check(value).map_err(|mismatch| Problem::Value { name: name(), mismatch })
+        }
         ParamValue::String(text) if !spec.enum_.is_empty() && !spec.enum_.contains(text) => {
             Err(Problem::Enum { name: name(), value: text.clone(), allowed: spec.enum_.clone() })
         }

@@ -141,7 +141,7 @@ pub(super) fn merge(
         .iter()
         .map(|param| Param { name: param.name.clone(), value: expand_value(&param.value, scope) });
     let mut own_scope = action_scope.clone();
-    own_scope.extend(&params(step, at, &action.params, given.collect())?);
+    own_scope.extend(&params(language, step, at, &action.params, given.collect())?);
     let own = Step { ref_: None, params: Vec::new(), ..step.clone() };
     let own = expand_object(&own, scope).map_err(internal)?;
     let body = StepActionSpec { params: Vec::new(), description: None, script: None, ..action.clone() };
@@ -167,7 +167,13 @@ pub(super) fn merge(
 }
 
 /// The StepAction's parameters: what the step gives, then the defaults, which may refer to other parameters.
-fn params(step: &Step, at: usize, declared: &[ParamSpec], given: Vec<Param>) -> Result<Scope, Invalid> {
+fn params(
+    language: Group,
+    step: &Step,
+    at: usize,
+    declared: &[ParamSpec],
+    given: Vec<Param>,
+) -> Result<Scope, Invalid> {
     let known = |name: &str| declared.iter().find(|spec| spec.name == name);
     let extra: Vec<&str> =
         given.iter().map(|param| param.name.as_str()).filter(|name| known(name).is_none()).collect();
@@ -204,7 +210,7 @@ fn params(step: &Step, at: usize, declared: &[ParamSpec], given: Vec<Param>) -> 
     if !missing.is_empty() {
         return Err(failed(step, at, &format!("non-existent params in Step: [{}]", missing.join(" "))));
     }
-    let values = params::resolve(&declared, &plain)
+    let values = params::resolve(language, &declared, &plain)
         .map_err(|problem| failed(step, at, &problem.of("the StepAction")))?;
     let mut later = Vec::new();
     for (name, value) in values {
@@ -279,7 +285,7 @@ fn lone(value: &ParamValue) -> Option<Variable> {
             [one] => one,
             _ => return None,
         },
-        ParamValue::Object(_) => return None,
+        ParamValue::Object(_) | ParamValue::Secret(_) => return None,
     };
     variables(text).into_iter().next().filter(|variable| variable.is_alone)
 }

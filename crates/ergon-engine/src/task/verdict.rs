@@ -7,7 +7,7 @@ use ergon_api::{
     Config, OnError, ParamType, ParamValue, Step, TaskResult, TaskRunResult, TaskSpec,
     reasons::task_run as reasons,
 };
-use ergon_wire::{Exit, ExitRecord};
+use ergon_wire::{Exit, ExitRecord, HAS_SECRET};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
@@ -217,7 +217,12 @@ fn recorded_failure(
     pod: &Pod,
 ) -> Option<(&'static str, String)> {
     if let Some(error) = &record.results_error {
-        return Some((reasons::RESULT_TOO_LARGE, format!("\"{container}\": {error}")));
+        let reason = if error.contains(HAS_SECRET) {
+            reasons::INVALID_RESULT_VALUE
+        } else {
+            reasons::RESULT_TOO_LARGE
+        };
+        return Some((reason, format!("\"{container}\": {error}")));
     }
     match &record.exit {
         // A step is only skipped because of another one, which is named instead.
@@ -317,13 +322,28 @@ fn collect(task: &TaskSpec, steps: &[StepView], limit: Option<usize>) -> Result<
     task.results
         .iter()
         .filter_map(|declared| match declared.value.as_ref().and_then(step_result) {
-            Some((step, result)) => lifted(task, steps, declared, &step, &result).map(Ok),
+            Some((step, result)) => {
+                lifted(task, steps, declared, &step, &result).map(|lifted| checked(declared, lifted))
+            }
             None => texts.get(declared.name.as_str()).map(|text| {
-                typed(&declared.name, declared.effective_type(), text)
+                typed(&declared.name, declared.effective_type(), declared.declared().trimmed(text))
                     .map_err(|message| Invalid::new(reasons::VALIDATION_FAILED, message))
+                    .and_then(|result| checked(declared, result))
             }),
         })
         .collect()
+}
+
+/// The result, if its value is what is declared beyond what Tekton can declare.
+fn checked(declared: &TaskResult, result: TaskRunResult) -> Result<TaskRunResult, Invalid> {
+    if declared.declared().is_plain() && declared.enum_.is_empty() {
+        return Ok(result);
+    }
+    let limits = declared.declared();
+    limits.check(&limits.read(&result.value)).map(|()| result).map_err(|mismatch| {
+        let message = format!("result `{}`: {mismatch}", declared.name);
+        Invalid::new(reasons::INVALID_RESULT_VALUE, message)
+    })
 }
 
 /// The step and the result that a task's result takes its value from.
@@ -364,7 +384,9 @@ pub fn step_results(step: &Step, view: &StepView) -> Vec<TaskRunResult> {
 /// Reads a result's text as its declared type.
 fn typed(name: &str, wanted: ParamType, text: &str) -> Result<TaskRunResult, String> {
     let value = match wanted {
-        ParamType::String => Ok(ParamValue::String(text.to_owned())),
+        ParamType::String | ParamType::Number | ParamType::Boolean | ParamType::Secret => {
+            Ok(ParamValue::String(text.to_owned()))
+        }
         ParamType::Array => serde_json::from_str(text).map(ParamValue::Array),
         ParamType::Object => serde_json::from_str(text).map(ParamValue::Object),
     };

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// All folders of examples.
-const EXAMPLES: [&str; 7] = ["ci", "failure", "fan-out", "finally", "hello", "language", "params-results"];
+const EXAMPLES: [&str; 8] =
+    ["ci", "failure", "fan-out", "finally", "hello", "language", "params-results", "types"];
 
 /// One entry of an `expect.yaml`.
 #[derive(Debug, Deserialize)]
@@ -82,6 +83,11 @@ async fn failure() -> Result<()> {
 #[tokio::test]
 async fn language() -> Result<()> {
     example("language").await
+}
+
+#[tokio::test]
+async fn types() -> Result<()> {
+    example("types").await
 }
 
 /// A new folder of examples must get its test here.

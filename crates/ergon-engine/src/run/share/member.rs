@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use super::compile::{Context, Stop};
-use crate::expr::Scope;
+use crate::expr::{LATER, Scope};
 use crate::fuse::{Member, Why};
 use crate::pod::{self, AGENT};
 use crate::remote::Request;
@@ -21,8 +21,6 @@ use crate::run::{artifacts, results};
 use crate::task::{self, PodSeen};
 use crate::{Action, Outcome};
 
-/// Stands for a text of a result that is not known yet.
-const LATER: &str = "ergon-result-of-later";
 /// How often a task may be tried again in one pod, which has containers for each try.
 const MOST_RETRIES: i32 = 5;
 /// Stands for the UID of a run that is not made yet.
