@@ -73,13 +73,14 @@ fuzz: ## Each fuzz target for a while (needs a nightly compiler): SECONDS=60
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run "$$target" -- -max_total_time=$(or $(SECONDS),60); done
 
 .PHONY: codegen
-codegen: ## Write crds/ and docs/reference/ from the types
+codegen: ## Write crds/, docs/reference/ and docs/schemas/ from the types
 	cargo run --locked -q -p xtask -- codegen
 
 .PHONY: lint
-lint: setup ## Formatting, clippy, licences
+lint: setup ## Formatting, clippy, licences, manifests
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo run --locked -q -p ergon-cli -- lint $(wildcard examples catalog)
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny check licenses bans sources
 

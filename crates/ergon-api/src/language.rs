@@ -78,7 +78,7 @@ fn bind(
 }
 
 /// Whether a reference can only be what the author has written down: one of some values, a number, or harmless text.
-pub(crate) fn is_constrained(reference: &str, params: &[ParamSpec]) -> bool {
+pub fn is_constrained(reference: &str, params: &[ParamSpec]) -> bool {
     named(reference, params).is_some_and(|param| match param.effective_type() {
         ParamType::Number | ParamType::Boolean => true,
         ParamType::String => {

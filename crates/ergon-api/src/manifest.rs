@@ -23,18 +23,25 @@ const MAX_OBJECT_BYTES: usize = 3 << 19;
 /// # Errors
 /// Diagnostics with line and column, sorted by place.
 pub fn parse(text: &str, file: &str) -> Result<Vec<Document>, Vec<Diagnostic>> {
+    let (documents, problems) = survey(text, file).map_err(|problem| vec![problem])?;
+    if problems.is_empty() { Ok(documents) } else { Err(problems) }
+}
+
+/// [`parse`] for tools that go on where there are problems: the objects that could be read in spite of them, and all
+/// problems.
+///
+/// # Errors
+/// A file that is no YAML.
+pub fn survey(text: &str, file: &str) -> Result<(Vec<Document>, Vec<Diagnostic>), Diagnostic> {
     let mut documents = Vec::new();
     let mut problems = Vec::new();
-    for (value, source) in yaml::read(text, file).map_err(|problem| vec![problem])? {
-        for (value, source) in items_of(value, source) {
-            match decode(value, source, &mut problems) {
-                Some(document) if problems.is_empty() => documents.push(document),
-                _ => {}
-            }
-        }
+    for (value, source) in
+        yaml::read(text, file)?.into_iter().flat_map(|(value, source)| items_of(value, source))
+    {
+        documents.extend(decode(value, source, &mut problems));
     }
     problems.sort_by_key(|problem| (problem.line, problem.column));
-    if problems.is_empty() { Ok(documents) } else { Err(problems) }
+    Ok((documents, problems))
 }
 
 /// [`parse`] for bytes that may not be text.
@@ -42,21 +49,28 @@ pub fn parse(text: &str, file: &str) -> Result<Vec<Document>, Vec<Diagnostic>> {
 /// # Errors
 /// As [`parse`], and where the bytes are not UTF-8.
 pub fn parse_bytes(bytes: &[u8], file: &str) -> Result<Vec<Document>, Vec<Diagnostic>> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+    parse(text_of(bytes, file).map_err(|problem| vec![problem])?, file)
+}
+
+/// The text that bytes are.
+///
+/// # Errors
+/// Where they are not UTF-8, with the place.
+pub fn text_of<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, Diagnostic> {
+    std::str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
         let line = before.split(|byte| *byte == b'\n').count();
         let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
-        vec![Diagnostic {
+        Diagnostic {
             file: file.to_owned(),
             line,
             column,
             path: String::new(),
             message: "the file is not UTF-8 text".to_owned(),
             help: Some("save it with the encoding UTF-8".to_owned()),
-        }]
-    })?;
-    parse(text, file)
+        }
+    })
 }
 
 /// Decodes one object that was read elsewhere, such as in an admission request, with the same strictness as [`parse`].

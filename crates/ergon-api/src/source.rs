@@ -64,6 +64,20 @@ impl SourceMap {
         self.places.contains_key(self.written(path).as_ref())
     }
 
+    /// The field that stands at a place of the file: the last one that begins there or before.
+    pub fn field_at(&self, at: Position) -> Option<&str> {
+        let begun = self.places.iter().filter(|(_, place)| place.key <= at);
+        begun.max_by_key(|(path, place)| (place.key, path.len())).map(|(path, _)| path.as_str())
+    }
+
+    /// Where the last value in a field begins.
+    pub fn last_in(&self, path: &str) -> Option<Position> {
+        let path = self.written(path);
+        let inside =
+            self.places.range(path.to_string()..).take_while(|(other, _)| other.starts_with(path.as_ref()));
+        inside.map(|(_, place)| place.value).max()
+    }
+
     /// A diagnostic about a field.
     pub fn diagnose(&self, path: &str, message: impl Into<String>, help: Option<String>) -> Diagnostic {
         let Position { line, column } = self.key(path);

@@ -85,6 +85,7 @@ pub enum Output {
 pub enum Command {
     Run(commands::run::RunArgs),
     Test(commands::test::TestArgs),
+    Lint(commands::lint::LintArgs),
     Start(commands::start::StartArgs),
     #[command(visible_alias = "ls")]
     List(commands::list::ListArgs),

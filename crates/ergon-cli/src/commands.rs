@@ -8,6 +8,7 @@ pub mod explain;
 mod follow;
 pub mod images;
 pub mod install;
+pub mod lint;
 pub mod list;
 pub mod logs;
 pub mod run;
@@ -27,6 +28,7 @@ pub async fn dispatch(cli: Cli, console: Console) -> Result {
     match cli.command {
         Command::Run(args) => Box::pin(run::run(args, console)).await,
         Command::Test(args) => Box::pin(test::test(args, console)).await,
+        Command::Lint(args) => lint::lint(args, console),
         Command::Start(args) => start::start(args, cluster, console).await,
         Command::List(args) => list::list(args, cluster, console).await,
         Command::Describe(args) => describe::describe(args, cluster, console).await,

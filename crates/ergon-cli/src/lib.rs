@@ -8,6 +8,7 @@ mod commands;
 mod console;
 mod failure;
 mod junit;
+mod lint;
 mod manifest;
 pub mod render;
 mod secrets;

@@ -3,6 +3,7 @@
 mod amount;
 mod describe;
 mod failures;
+mod linted;
 mod live;
 mod log;
 mod objects;
@@ -15,6 +16,7 @@ mod time;
 pub use amount::bytes;
 pub use describe::{Tail, describe_pipeline, describe_run, describe_task};
 pub use failures::Failures;
+pub use linted::{finding, findings_json};
 pub use live::{Live, Outcome, Place, Row, Summary};
 pub use log::LogPainter;
 pub use objects::{name_of, objects};

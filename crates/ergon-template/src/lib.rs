@@ -11,11 +11,13 @@ mod expr;
 mod helper;
 mod language;
 mod parse;
+mod places;
 mod plain;
 mod render;
 mod shell;
 mod template;
 
+pub use places::{Quoting, is_shell, places};
 pub use plain::{Piece, pieces};
 pub use render::{Given, RenderError, Rendered, is_too_long};
 pub use template::{Error, Kind, Name, Template, Used};

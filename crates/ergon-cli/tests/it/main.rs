@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here is to fail the test")]
 
+mod lint;
 mod plans;
 mod program;
 mod reference;

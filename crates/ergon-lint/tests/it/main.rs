@@ -1,0 +1,6 @@
+//! The tests of this crate, in one binary.
+
+mod cases;
+mod hostile;
+mod pages;
+mod speed;
