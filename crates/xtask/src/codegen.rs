@@ -9,7 +9,7 @@ use ergon_api::{Group, crd, crds, reference};
 use serde_json::json;
 
 /// Folders that hold nothing but made files, so that a file of a kind that is gone is found.
-const FOLDERS: [&str; 3] = ["crds/ergon", "crds/tekton", "docs/reference"];
+const FOLDERS: [&str; 4] = ["crds/ergon", "crds/tekton", "docs/reference", "docs/schemas"];
 
 /// Writes the files, or with `check` compares them.
 pub(crate) fn run(check: bool) -> Result<()> {
@@ -59,6 +59,10 @@ fn make() -> Result<BTreeMap<PathBuf, String>> {
         let name = format!("{}.md", kind.kind.to_lowercase());
         files.insert(Path::new("docs/reference").join(name), reference::markdown(kind));
     }
+    for (name, schema) in crate::schemas::all() {
+        let text = serde_json::to_string_pretty(&schema).context("cannot write a schema")?;
+        files.insert(Path::new("docs/schemas").join(name), text + "\n");
+    }
     Ok(files)
 }
 
@@ -68,7 +72,8 @@ fn stale(root: &Path, files: &BTreeMap<PathBuf, String>) -> Result<Vec<PathBuf>>
         let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
         for entry in entries {
             let path = Path::new(folder).join(entry?.file_name());
-            if !files.contains_key(&path) {
+            // The schema of tests is made where their types are.
+            if !files.contains_key(&path) && path != Path::new("docs/schemas/test.json") {
                 found.push(path);
             }
         }

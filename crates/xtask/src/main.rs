@@ -1,6 +1,7 @@
 //! Automation of this repository: `cargo run -p xtask -- <command>`.
 
 mod codegen;
+mod schemas;
 mod tidy;
 
 use anyhow::Result;
@@ -15,7 +16,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write what is made from the types: `crds/` and `docs/reference/`.
+    /// Write what is made from the types: `crds/`, `docs/reference/` and `docs/schemas/`.
     Codegen {
         /// Write nothing; fail when a file is not what it would be.
         #[arg(long)]
