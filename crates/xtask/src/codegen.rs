@@ -1,4 +1,4 @@
-//! Files that are made from the types in `ergon-api`.
+//! Files that are made from the types in `ergon-api`, and from the catalog's Tasks.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,6 +63,7 @@ fn make() -> Result<BTreeMap<PathBuf, String>> {
         let text = serde_json::to_string_pretty(&schema).context("cannot write a schema")?;
         files.insert(Path::new("docs/schemas").join(name), text + "\n");
     }
+    files.extend(crate::catalog::readmes(&crate::root())?);
     Ok(files)
 }
 

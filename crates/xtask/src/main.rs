@@ -1,5 +1,6 @@
 //! Automation of this repository: `cargo run -p xtask -- <command>`.
 
+mod catalog;
 mod codegen;
 mod schemas;
 mod tidy;

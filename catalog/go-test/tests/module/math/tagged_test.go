@@ -1,0 +1,7 @@
+//go:build integration && other
+
+package math
+
+import "testing"
+
+func TestTagged(t *testing.T) {}
