@@ -271,6 +271,7 @@ fn log(plan: &PodPlan, event: &Event) {
             tracing::info!(container = container(id), exit = ?record.exit, "ended");
         }
         Event::Lost { id, .. } => tracing::warn!(container = container(id), "lost"),
+        Event::Gone { id, .. } => tracing::debug!(container = container(id), "gone"),
         Event::StopTask { task, .. } => tracing::info!(task, "told to stop a task"),
         Event::StopTries { task, before, .. } => tracing::info!(task, before, "told to stop tries of a task"),
         Event::Halt { .. } => tracing::debug!("told to start no other task"),

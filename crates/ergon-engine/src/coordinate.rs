@@ -33,6 +33,8 @@ pub enum Event {
     Ended { id: StepId, record: ExitRecord },
     /// The connection broke and no end was reported: whatever happened, it was no success.
     Lost { id: StepId, at: Millis },
+    /// The step's container is gone. Where its shim never came, that is its end; what one said that did come is on its way.
+    Gone { id: StepId, at: Millis },
     /// End one of the tasks that share the pod, by its name. The others go on, as their pipeline run says.
     StopTask { task: String, at: Millis },
     /// End what runs of the tries before this one, counted from 0, of a task that shares the pod. The next try follows.
@@ -156,7 +158,10 @@ impl PodState {
         let mut commands = Vec::new();
         let at = match &event {
             Event::Ended { record, .. } => Some(record.finished_at),
-            Event::Lost { at, .. } | Event::StopTask { at, .. } | Event::StopTries { at, .. } => Some(*at),
+            Event::Lost { at, .. }
+            | Event::Gone { at, .. }
+            | Event::StopTask { at, .. }
+            | Event::StopTries { at, .. } => Some(*at),
             _ => None,
         };
         let changed = match event {
@@ -164,6 +169,10 @@ impl PodState {
             Event::Started { id, at } => self.started(id, at, &mut commands),
             Event::Ended { id, record } => self.ended(id, record, &mut commands),
             Event::Lost { id, at } => self.lost(id, at, &mut commands),
+            Event::Gone { id, at } => {
+                let never_came = self.step(id).is_some_and(|step| step.link == Link::NotYet);
+                never_came && self.lost(id, at, &mut commands)
+            }
             Event::StopTask { task, at } => self.stop_task(&task, at, &mut commands),
             Event::StopTries { task, before, at } => self.stop_tries(&task, before, at, &mut commands),
             Event::Halt { at } => self.halt(at, &mut commands),

@@ -45,7 +45,7 @@ fn beside(sidecars: usize) -> PodPlan {
     plan
 }
 
-/// Plays lines such as `connect 0`, `start 0`, `end 0 3` (an exit code or another end), `lost 0`, `stop`, and shows
+/// Plays lines such as `connect 0`, `start 0`, `end 0 3` (an exit code or another end), `lost 0`, `gone 0`, `stop`, and shows
 /// what each of them leads to; at the end the states.
 fn check(on_errors: &[OnError], events: &str, expected: &Expect) {
     check_plan(&plan(&[on_errors]), events, expected);
@@ -62,6 +62,7 @@ fn check_plan(plan: &PodPlan, events: &str, expected: &Expect) {
             "connect" => Event::Connected { id: step() },
             "start" => Event::Started { id: step(), at },
             "lost" => Event::Lost { id: step(), at },
+            "gone" => Event::Gone { id: step(), at },
             "stop" => Event::Stop { reason: StopReason::Cancelled, at },
             "end" => {
                 let exit = match words[2] {
@@ -477,6 +478,33 @@ fn a_shim_that_dies_before_its_turn_fails_the_task_but_not_what_runs() {
             step-0-0: Exited { code: 0 } at 5
             step-0-1: Skipped at 3
             step-0-2: Interrupted { message: "its container ended before its turn came" } at 3
+            sequence 3, done true, finished true, failed
+        "#]],
+    );
+}
+
+#[test]
+fn a_container_that_ends_without_its_shim_ends_its_step_and_one_whose_shim_came_is_heard_out() {
+    check(
+        &[STOP, STOP, STOP],
+        "connect 0
+         gone 1
+         gone 0
+         start 0
+         end 0 0
+         connect 1
+         gone 2",
+        &expect![[r#"
+            connect 0    -> run 0
+            gone 1       -> report
+            gone 0       -> 
+            start 0      -> report
+            end 0 0      -> report
+            connect 1    -> refuse 1
+            gone 2       -> finished
+            step-0-0: Exited { code: 0 } at 4
+            step-0-1: Interrupted { message: "its container ended before its turn came" } at 1
+            step-0-2: Skipped at 1
             sequence 3, done true, finished true, failed
         "#]],
     );

@@ -1,6 +1,8 @@
 //! A step that is not carried out, in a task whose other steps are: it speaks to the agent as its shim would.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +23,7 @@ const LOOKS: usize = 5000;
 
 /// Plays the step to its end, on a thread that may wait. `print` gets each line.
 pub(super) fn play(run_dir: &Path, said: &Said, print: impl Fn(&str)) -> ContainerState {
-    let message = match talk(&run_dir.join(paths::SOCKET), said, print) {
+    let message = match talk(run_dir, said, print) {
         Ok(record) => Ok((record.exit.code(), TerminationMessage::encode(&record, None, message_limit(1)))),
         Err(error) => Err(error.to_string()),
     };
@@ -35,8 +37,8 @@ pub(super) fn play(run_dir: &Path, said: &Said, print: impl Fn(&str)) -> Contain
     ContainerState { terminated: Some(terminated), ..Default::default() }
 }
 
-fn talk(socket: &Path, said: &Said, print: impl Fn(&str)) -> io::Result<ExitRecord> {
-    let mut agent = connect(socket)?;
+fn talk(run_dir: &Path, said: &Said, print: impl Fn(&str)) -> io::Result<ExitRecord> {
+    let mut agent = connect(run_dir)?;
     write_frame(&mut agent, &FromShim::Hello)?;
     let record = match read_frame::<ToShim>(&mut agent)? {
         Some(ToShim::Run(command)) => {
@@ -69,10 +71,15 @@ fn told_to_stop(agent: &mut UnixStream, millis: i64) -> io::Result<Option<StopRe
     }
 }
 
-fn connect(socket: &Path) -> io::Result<UnixStream> {
+fn connect(run_dir: &Path) -> io::Result<UnixStream> {
+    let once = || {
+        // By the folder's number: its path may be longer than a socket's may be.
+        let folder = File::open(run_dir)?;
+        UnixStream::connect(format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), paths::SOCKET))
+    };
     let mut looks = 0;
     loop {
-        match UnixStream::connect(socket) {
+        match once() {
             Err(error)
                 if looks < LOOKS
                     && matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
@@ -82,5 +89,37 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
             }
             done => return done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ergon_wire::{PLAN_VERSION, PodPlan, PodReport, StepPlan, StepState, TaskPlan};
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_is_played_however_deep_its_folder_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let deep = temp.path().join("x".repeat(120));
+        let step = StepPlan { container: "step-a".to_owned(), message_limit: 4096, ..StepPlan::default() };
+        let task = TaskPlan { steps: vec![step], ..TaskPlan::default() };
+        let plan = PodPlan { version: PLAN_VERSION, tasks: vec![task], ..PodPlan::default() };
+        let run_dir = deep.join("step-a");
+        let played = tokio::task::spawn_blocking(move || {
+            let mut lines = std::sync::Mutex::new(Vec::new());
+            let said = Said { log: "one\ntwo".to_owned(), ..Said::default() };
+            let state = play(&run_dir, &said, |line| lines.lock().unwrap().push(line.to_owned()));
+            (state, std::mem::take(lines.get_mut().unwrap()))
+        });
+        let (reports, _) = watch::channel(PodReport::default());
+        let (_events, inbox) = mpsc::unbounded_channel();
+        let end = ergon_agent::carry_out(&plan, &deep, &reports, inbox).await.unwrap();
+        assert!(!end.failed && matches!(end.report.steps[0].state, StepState::Ended { .. }));
+        let (state, lines) = played.await.unwrap();
+        let terminated = state.terminated.unwrap();
+        assert_eq!((terminated.exit_code, terminated.reason.as_deref()), (0, Some("Completed")));
+        assert_eq!(lines, ["one", "two"]);
     }
 }

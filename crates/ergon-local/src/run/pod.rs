@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ergon_engine::coordinate::Event as Coordination;
+use ergon_engine::coordinate::{Event as Coordination, StepId};
 use ergon_engine::pod::{AGENT, plan_of};
 use ergon_wire::{PodPlan, PodReport, StopReason, paths};
 use k8s_openapi::api::core::v1::{
@@ -314,6 +314,7 @@ impl Carrying {
             tokio::select! {
                 ended = ends.join_next() => match ended {
                     Some(Ok((name, state))) => {
+                        tell_gone(&events, plan, &name);
                         statuses.insert(name.clone(), container_status(&name, state));
                     }
                     Some(Err(error)) => tracing::error!(%error, "a container was lost sight of"),
@@ -634,6 +635,15 @@ fn secure(wanted: &mut ContainerSpec, spec: &PodSpec, container: &PodContainer) 
 fn runs_as_non_root(spec: &PodSpec, container: &PodContainer) -> bool {
     let own = container.security_context.as_ref().and_then(|context| context.run_as_non_root);
     own.or(spec.security_context.as_ref().and_then(|context| context.run_as_non_root)) == Some(true)
+}
+
+/// Says that a container has ended: the agent would wait for ever for a shim that never came.
+fn tell_gone(events: &mpsc::UnboundedSender<Coordination>, plan: &PodPlan, container: &str) {
+    for (task, of_task) in plan.tasks.iter().enumerate() {
+        for (step, _) in of_task.parts().enumerate().filter(|(_, part)| part.place() == container) {
+            let _ = events.send(Coordination::Gone { id: StepId { task, step }, at: ergon_agent::now() });
+        }
+    }
 }
 
 fn tell_to_stop(events: &mpsc::UnboundedSender<Coordination>) {
