@@ -6,14 +6,16 @@
 mod carry_out;
 mod frame;
 mod links;
+mod one;
 mod plan;
 mod report;
 mod socket;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use carry_out::{End, carry_out};
+pub use carry_out::{CarryOutError, End, carry_out};
 pub use links::link_steps;
+pub use one::carry_out_one;
 pub use plan::{PlanError, from_environment};
 pub use report::{Reporter, ReporterError};
 pub use socket::SocketError;

@@ -86,6 +86,9 @@ pub enum Command {
     Run(commands::run::RunArgs),
     Test(commands::test::TestArgs),
     Lint(commands::lint::LintArgs),
+    Shell(commands::shell::ShellArgs),
+    Replay(commands::replay::ReplayArgs),
+    Runs(commands::runs::RunsArgs),
     Start(commands::start::StartArgs),
     #[command(visible_alias = "ls")]
     List(commands::list::ListArgs),

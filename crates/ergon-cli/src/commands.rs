@@ -8,10 +8,14 @@ pub mod explain;
 mod follow;
 pub mod images;
 pub mod install;
+mod interrupts;
 pub mod lint;
 pub mod list;
 pub mod logs;
+pub mod replay;
 pub mod run;
+pub mod runs;
+pub mod shell;
 pub mod start;
 pub mod test;
 pub mod uninstall;
@@ -36,6 +40,9 @@ pub async fn dispatch(cli: Cli, console: Console) -> Result {
         Command::Explain(args) => explain::explain(args, console),
         Command::Cancel(args) => cancel::cancel(args, cluster, console).await,
         Command::Delete(args) => delete::delete(args, cluster, console).await,
+        Command::Shell(args) => shell::shell(args, console).await,
+        Command::Replay(args) => replay::replay(args, console).await,
+        Command::Runs(args) => runs::runs(args, console),
         Command::Images(args) => images::images(args, console).await,
         Command::Install(args) => Box::pin(install::install(args, cluster, console)).await,
         Command::Uninstall(args) => uninstall::uninstall(args, cluster, console).await,

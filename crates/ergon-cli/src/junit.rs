@@ -72,6 +72,11 @@ pub fn write_run(path: &Path, name: &str, summary: &Summary, failures: &Failures
                 status.set_description(failures.tail(&row.task).join("\n"));
                 status
             }
+            Some(Outcome::Reused) => {
+                let mut status = TestCaseStatus::skipped();
+                status.set_message("carried out by an earlier run");
+                status
+            }
             Some(Outcome::Skipped { reason }) => {
                 let mut status = TestCaseStatus::skipped();
                 status.set_message(reason.clone());
@@ -114,6 +119,7 @@ mod tests {
             reason: reason.to_owned(),
             message: message.to_owned(),
             duration_ms: 1500,
+            results: std::collections::BTreeMap::new(),
         };
         let names = ["build", "test", "push", "tell"].map(str::to_owned).to_vec();
         let (task, step) = ("test".to_owned(), "unit".to_owned());

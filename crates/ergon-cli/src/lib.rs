@@ -12,6 +12,7 @@ mod lint;
 mod manifest;
 pub mod render;
 mod secrets;
+mod terminal;
 mod workspaces;
 
 pub use args::{Cli, Output};

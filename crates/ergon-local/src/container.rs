@@ -24,6 +24,7 @@ mod spec;
 mod start;
 mod talk;
 
+pub(crate) use copy::copy_dir as copy_tree;
 pub use error::ContainerError;
 pub use helper::{CONTAINER_ARG, container_main};
 pub use spec::{Capabilities, ContainerSpec, Limits, Mount, MountSource, Network, NetworkHandle};

@@ -90,6 +90,9 @@ pub enum Event {
         message: String,
         /// How long it took, in milliseconds.
         duration_ms: u64,
+        /// Its results.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        results: BTreeMap<String, ParamValue>,
     },
     /// A task does not run.
     Skipped {
@@ -97,6 +100,11 @@ pub enum Event {
         task: String,
         /// Why, such as `When Expressions evaluated to false`.
         reason: String,
+    },
+    /// A task does not run again: what an earlier run came to is taken.
+    Reused {
+        /// The task.
+        task: String,
     },
     /// The run's folders stay, with the logs and what its pods had.
     Kept {

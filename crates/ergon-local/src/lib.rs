@@ -5,6 +5,7 @@ pub mod container;
 pub mod event;
 mod home;
 pub mod images;
+pub mod kept;
 mod lock;
 mod rooted;
 mod run;
@@ -16,8 +17,8 @@ pub use container::{CONTAINER_ARG, Container, ContainerError, ContainerSpec, Run
 pub use home::home;
 pub use images::{Image, ImageError, Prune, Pruned, PullPolicy, Store};
 pub use run::{
-    Mocks, Outcome, RunError, RunOptions, Stop, TaskOutcome, WorkspaceSource, declared, explain, place, run,
-    target,
+    Affected, Fate, Keep, Mocks, Outcome, Part, PodRecord, Record, RunError, RunOptions, Stop, TaskOutcome,
+    WorkspaceSource, affected, declared, explain, fates, place, run, target,
 };
 
 pub use ergon_engine::run::{NotShared, Planned, PlannedPod};

@@ -4,16 +4,20 @@
 //! ([`world::World`]), pods are carried out by [`pod`], and every report and every end of a container is one more
 //! observation for the engine.
 
+mod affected;
 mod environment;
 mod explain;
 mod inputs;
-mod left;
+pub(crate) mod left;
+mod limits;
 mod mock;
 mod mock_shim;
 mod outcome;
+mod part;
 mod place;
 mod pod;
 mod program;
+pub(crate) mod record;
 mod remote;
 mod sidecar;
 mod simulate;
@@ -22,7 +26,9 @@ mod volumes;
 mod world;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -36,13 +42,16 @@ use crate::container::Runtime;
 use crate::event::{Event, Status};
 use crate::images::{Image, PullEvent, PullPolicy, Store};
 
+pub use affected::{Affected, affected};
 pub use explain::explain;
 pub use inputs::{declared, target};
 pub use mock::Mocks;
 use mock::{MockPod, Mocked};
 pub use outcome::{Outcome, TaskOutcome};
+pub use part::{Fate, Part, fates};
 pub use place::place;
 use pod::{Finding, PodRun, Setting};
+pub use record::{Keep, PodRecord, Record};
 pub(crate) use simulate::simulate;
 use tell::Teller;
 use world::{Effect, World};
@@ -60,8 +69,10 @@ pub struct RunOptions {
     pub workspaces: BTreeMap<String, WorkspaceSource>,
     /// Where images and runs are kept, such as [`crate::home`].
     pub home: PathBuf,
-    /// Keep the run's folders and containers' writings.
-    pub keep: bool,
+    /// What stays of it.
+    pub keep: Keep,
+    /// Which tasks of a pipeline run.
+    pub part: Part,
     /// Tasks and steps that are not carried out.
     pub mocks: Mocks,
     /// Told when the user wants the run to end.
@@ -121,19 +132,27 @@ pub(crate) async fn play(
     options: RunOptions,
     events: mpsc::UnboundedSender<Event>,
 ) -> Result<Outcome, RunError> {
-    let begun = Instant::now();
+    let (begun, began) = (Instant::now(), Timestamp::now());
     let shim = program::shim()?;
     let folders = Folders::make(&options.home)?;
-    let in_use = left::hold(&folders.run, options.keep)
+    let in_use = left::hold(&folders.run, options.keep == Keep::All)
         .map_err(|source| RunError::Folder { path: folders.run.clone(), source })?;
     let files = inputs::files(&options, &folders)?;
-    let world = inputs::world(&options, files, folders.run.join("claims"))?;
+    let claims = folders.run.join("claims");
+    let mut world = inputs::world(&options, files, claims.clone())?;
+    if let Err(error) = part::take(&mut world, &options, &claims) {
+        drop(in_use);
+        folders.remove().await;
+        return Err(error);
+    }
     let setting = Setting {
         store: Store::open(options.home.join("images"))?,
         runtime: Runtime::open(options.home.join("containers"))?,
         folders: folders.clone(),
         shim,
         files: world.files.clone(),
+        keep: options.keep,
+        told: Arc::default(),
         events: events.clone(),
     };
     // What an `ergon` that was killed left behind: containers first, which may use the runs' folders.
@@ -155,10 +174,16 @@ pub(crate) async fn play(
         stopping: Stop::No,
     };
     let status = shell.until_the_end().await;
-    if options.keep {
+    let record = match &status {
+        Ok(status) if options.keep != Keep::Nothing => {
+            let target = inputs::target(&options.documents, options.name.as_deref())?;
+            let target = (target.object.kind(), inputs::called(&target.object));
+            Some(Record::of(&shell.world, target, began, *status))
+        }
+        _ => None,
+    };
+    if folders.leave(record, options.keep).await {
         shell.teller.kept(&folders.run);
-    } else {
-        folders.remove().await;
     }
     drop(in_use);
     let status = status?;
@@ -185,9 +210,37 @@ impl Folders {
 
     fn make(home: &std::path::Path) -> Result<Self, RunError> {
         let run = Self::unmade(home).run;
-        std::fs::create_dir_all(&run).map_err(|source| RunError::Folder { path: run.clone(), source })?;
+        // For nobody else: the environment of steps may have secrets.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&run);
+        made.map_err(|source| RunError::Folder { path: run.clone(), source })?;
         let run = run.canonicalize().map_err(|source| RunError::Folder { path: run.clone(), source })?;
         Ok(Self { run })
+    }
+
+    /// Leaves what is to stay of a run that has ended; true where that is all of it.
+    async fn leave(&self, record: Option<Record>, keep: Keep) -> bool {
+        let run = self.run.clone();
+        let left = tokio::task::spawn_blocking(move || {
+            let Some(record) = record else { return Ok(false) };
+            record.write(&run)?;
+            if keep == Keep::Failed && record.status == Status::Failed {
+                left::keep_failed(run.parent().unwrap_or(&run), &run)?;
+            } else if keep != Keep::All {
+                left::trim(&run);
+            }
+            Ok::<_, std::io::Error>(true)
+        });
+        match left.await {
+            Ok(Ok(true)) => return left::is_whole(&self.run),
+            Ok(Err(error)) => {
+                tracing::warn!(path = %self.run.display(), %error, "cannot write down how the run ended");
+            }
+            Ok(Ok(false)) | Err(_) => {}
+        }
+        if keep != Keep::All {
+            self.clone().remove().await;
+        }
+        keep == Keep::All
     }
 
     async fn remove(self) {

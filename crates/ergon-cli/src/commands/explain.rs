@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use ergon_local::{Mocks, RunOptions};
+use ergon_local::{Keep, Mocks, Part, RunOptions};
 use tokio::sync::watch;
 
 use super::run::{chosen, of_run};
@@ -75,7 +75,8 @@ pub fn explain(args: ExplainArgs, console: Console) -> Result {
         params,
         workspaces: BTreeMap::new(),
         home: PathBuf::new(),
-        keep: false,
+        keep: Keep::Nothing,
+        part: Part::default(),
         mocks: Mocks::default(),
         stop: watch::channel(ergon_local::Stop::No).1,
     };

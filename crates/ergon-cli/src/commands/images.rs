@@ -153,7 +153,7 @@ async fn prune(folder: PathBuf, wanted: Prune, console: Console) -> Result {
 }
 
 /// A span of time, which may be in days.
-fn time(text: &str) -> std::result::Result<Duration, String> {
+pub fn time(text: &str) -> std::result::Result<Duration, String> {
     let spans = if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()) {
         Some(Duration::from_hours(days.saturating_mul(24).min(u64::from(u32::MAX))))
     } else {

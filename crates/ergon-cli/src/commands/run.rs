@@ -1,6 +1,5 @@
 //! `ergon run`: a run on this machine, with no cluster.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -8,14 +7,16 @@ use ergon_api::manifest::Object;
 use ergon_api::{Document, Param, ParamSpec, ParamValue};
 use ergon_client::params;
 use ergon_local::event::{Event, Status};
-use ergon_local::{Mocks, RunError, RunOptions, Stop, WorkspaceSource};
+use ergon_local::{Affected, Fate, Keep, Mocks, Part, RunError, RunOptions, Stop, WorkspaceSource};
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 
+use super::interrupts::{Interrupt, Interrupts};
 use super::watch::{change, look};
 use crate::args::assignment;
 use crate::console::Console;
 use crate::failure::{Code, Failure, Result};
-use crate::render::{Live, Place, Table};
+use crate::render::{FRAME, Live, Place, Table};
 use crate::{junit, manifest, secrets};
 
 /// Runs a task, a pipeline or a run on this machine, with no cluster and no daemon.
@@ -29,6 +30,8 @@ Examples:
   ergon run pipeline.yaml tasks.yaml -w source=. --task build
   ergon run tasks/build -w source=. --watch
   ergon run deploy.yaml --secret registry=password=env:PASSWORD -p password=registry/password
+  ergon run pipeline.yaml --from test      with what an earlier run has built
+  ergon run pipeline.yaml --until build
   ergon run run.yaml --output json | jq -r 'select(.event == \"line\").text'")]
 pub struct RunArgs {
     /// Files with the objects, or folders with such files; `-` is standard input.
@@ -57,18 +60,33 @@ pub struct RunArgs {
     #[arg(long = "secret", value_name = "NAME=KEY=VALUE")]
     secrets: Vec<String>,
 
+    /// Run this task of the pipeline and all that wait for it; what is before it is taken from an earlier run.
+    ///
+    /// That is the newest run of the same pipeline that has carried out what is needed. May be repeated.
+    #[arg(long, value_name = "TASK")]
+    from: Vec<String>,
+
+    /// Run this task of the pipeline and all that it waits for, and nothing after it but `finally`. May be repeated.
+    #[arg(long, value_name = "TASK")]
+    until: Vec<String>,
+
+    /// The earlier run that `--from` takes from: its ID or name, as `ergon runs list` has it.
+    #[arg(long, requires = "from", value_name = "RUN")]
+    earlier: Option<String>,
+
     /// Check the files and print what would be run.
     #[arg(long)]
     dry_run: bool,
 
-    /// Keep the run's folders afterwards.
+    /// Keep the run's folders until `ergon runs prune`; without it those of the last run that failed are kept.
     #[arg(long)]
     keep: bool,
 
-    /// Run it again whenever one of the files, or a file in a workspace's folder, changes; until Ctrl-C.
+    /// Run again whenever one of the files, or a file in a workspace's folder, changes; until Ctrl-C.
     ///
-    /// What the run itself writes into a workspace is no change.
-    #[arg(long, conflicts_with = "dry_run")]
+    /// Of a pipeline only those tasks run again that use what has changed, those that wait for them, and those that did not
+    /// come to a good end. What the run itself writes into a workspace is no change.
+    #[arg(long, conflicts_with_all = ["dry_run", "from", "until"])]
     watch: bool,
 
     /// Write a report in JUnit's form to this file too: each task is a test.
@@ -90,14 +108,33 @@ enum RunOutput {
 
 pub async fn run(args: RunArgs, console: Console) -> Result {
     let (stop, _) = watch::channel(Stop::No);
+    let part = Part { from: args.from.clone(), until: args.until.clone(), earlier: args.earlier.clone() };
     if !args.watch {
-        return Box::pin(once(&args, &stop, console)).await;
+        let documents = read(&args)?;
+        return Box::pin(once(&args, documents, part, &stop, console)).await;
     }
     let files = args.files.iter().chain(&args.more).map(PathBuf::as_path);
     let folders = args.workspaces.iter().map(|(_, place)| Path::new(place));
+    // The documents of the last run, and what has changed since then.
+    let mut last: Option<Vec<Document>> = None;
+    let mut changed: Vec<PathBuf> = Vec::new();
     loop {
         let manifests = look(files.clone());
-        let result = Box::pin(once(&args, &stop, console)).await;
+        let result = match read(&args) {
+            Ok(documents) => match again(&args, &documents, last.as_deref(), &changed)? {
+                Affected::Nothing => {
+                    console.say("nothing uses what has changed");
+                    Ok(())
+                }
+                affected => {
+                    let part = if let Affected::Part(part) = affected { part } else { Part::default() };
+                    last = Some(documents.clone());
+                    Box::pin(once(&args, documents, part, &stop, console)).await
+                }
+            },
+            // The run before is still the one to compare with.
+            Err(failure) => Err(failure),
+        };
         if *stop.borrow() > Stop::No {
             return result;
         }
@@ -108,35 +145,75 @@ pub async fn run(args: RunArgs, console: Console) -> Result {
         let before = look(folders.clone()).into_iter().chain(manifests).collect();
         let places = files.clone().chain(folders.clone());
         console.say("\nwaiting for a change; Ctrl-C ends it");
+        let mut interrupts = Interrupts::new()?;
         tokio::select! {
-            path = change(places, &before) => console.say(&format!("{} has changed", path.display())),
-            Ok(()) = tokio::signal::ctrl_c() => return Ok(()),
+            paths = change(places, &before) => {
+                let more = if paths.len() > 1 { format!(" and {} more", paths.len() - 1) } else { String::new() };
+                console.say(&format!("{}{more} changed", paths[0].display()));
+                changed = paths;
+            }
+            _ = interrupts.next() => return Ok(()),
         }
     }
 }
 
-async fn once(args: &RunArgs, stop: &watch::Sender<Stop>, console: Console) -> Result {
+fn read(args: &RunArgs) -> Result<Vec<Document>> {
     let files: Vec<PathBuf> = args.files.iter().chain(&args.more).cloned().collect();
     let mut documents = manifest::read(&files)?;
     secrets::add(&mut documents, &args.secrets)?;
+    Ok(documents)
+}
+
+/// What runs again after files have changed.
+fn again(
+    args: &RunArgs,
+    documents: &[Document],
+    last: Option<&[Document]>,
+    changed: &[PathBuf],
+) -> Result<Affected> {
+    let Some(last) = last else { return Ok(Affected::All) };
+    let in_folder = |place: &str| changed.iter().any(|path| path.starts_with(place));
+    let workspaces = args.workspaces.iter().filter(|(_, place)| in_folder(place));
+    let workspaces = workspaces.map(|(name, _)| name.clone()).collect();
+    let (stop, _) = watch::channel(Stop::No);
+    let options = options(args, documents.to_vec(), Part::default(), &stop)?;
+    ergon_local::affected(&options, last, &workspaces).map_err(of_run)
+}
+
+fn options(
+    args: &RunArgs,
+    documents: Vec<Document>,
+    part: Part,
+    stop: &watch::Sender<Stop>,
+) -> Result<RunOptions> {
     let (target, params) = chosen(&documents, args.name.as_deref(), &args.params)?;
     let workspaces =
         args.workspaces.iter().map(|(name, place)| workspace(name, place)).collect::<Result<_>>()?;
-    if args.dry_run {
-        return print_plan(target, &params, &workspaces, console);
-    }
     let name = Some(target.name().to_owned()).filter(|name| !name.is_empty()).or(args.name.clone());
-    let home = home()?;
-    let options = RunOptions {
+    Ok(RunOptions {
         documents,
         name,
         params,
         workspaces,
-        home,
-        keep: args.keep,
+        home: home()?,
+        keep: if args.keep { Keep::All } else { Keep::Failed },
+        part,
         mocks: Mocks::default(),
         stop: stop.subscribe(),
-    };
+    })
+}
+
+async fn once(
+    args: &RunArgs,
+    documents: Vec<Document>,
+    part: Part,
+    stop: &watch::Sender<Stop>,
+    console: Console,
+) -> Result {
+    let options = options(args, documents, part, stop)?;
+    if args.dry_run {
+        return print_plan(&options, console);
+    }
     let (run, place) = (name_of(&options)?, place_in(&options));
     let mut live = Live::new(console, place);
     let result = Box::pin(carry_out(options, stop, args.output, &mut live, console)).await;
@@ -190,19 +267,26 @@ async fn carry_out(
 ) -> Result {
     let (sender, mut events) = mpsc::unbounded_channel();
     let mut running = std::pin::pin!(ergon_local::run(options, sender));
+    let mut interrupts = Interrupts::new()?;
+    let mut frames = tokio::time::interval(FRAME);
+    frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Output that nobody reads any more ends the run, in order, rather than leave its containers behind.
     let mut broken = None;
     let status = loop {
-        tokio::select! {
+        let shown = tokio::select! {
             biased;
+            interrupt = interrupts.next() => end_it(interrupt, stop, live),
+            _ = frames.tick(), if console.live && output == RunOutput::Text => live.frame(),
             Some(event) = events.recv() => {
-                if broken.is_none() && let Err(failure) = show(&event, output, live, console) {
-                    broken = Some(failure);
-                    stop.send_replace(Stop::Now);
-                }
+                if broken.is_none() { show(&event, output, live, console) } else { Ok(()) }
             }
             status = &mut running => break status,
-            Ok(()) = tokio::signal::ctrl_c() => interrupt(stop, live),
+        };
+        if let Err(failure) = shown
+            && broken.is_none()
+        {
+            broken = Some(failure);
+            stop.send_replace(Stop::Now);
         }
     };
     while broken.is_none()
@@ -224,13 +308,14 @@ fn show(event: &Event, output: RunOutput, live: &mut Live, console: Console) -> 
     }
 }
 
-fn interrupt(stop: &watch::Sender<Stop>, live: &Live) {
-    let next = if *stop.borrow() == Stop::No { Stop::Gracefully } else { Stop::Now };
-    live.say(match next {
-        Stop::Gracefully => "\ncancelling; Ctrl-C again ends everything at once",
-        Stop::No | Stop::Now => "\nending everything",
-    });
-    stop.send_replace(next);
+fn end_it(interrupt: Interrupt, stop: &watch::Sender<Stop>, live: &mut Live) -> Result {
+    let gently = *stop.borrow() == Stop::No && interrupt == Interrupt::Asked;
+    stop.send_replace(if gently { Stop::Gracefully } else { Stop::Now });
+    live.say(if gently {
+        "\ncancelling; Ctrl-C again ends everything at once"
+    } else {
+        "\nending everything"
+    })
 }
 
 fn finish(status: Result<Status, RunError>) -> Result {
@@ -284,23 +369,28 @@ fn workspace(name: &str, place: &str) -> Result<(String, WorkspaceSource)> {
     Ok((name.to_owned(), WorkspaceSource::Path(path)))
 }
 
-fn print_plan(
-    target: &Object,
-    params: &[Param],
-    workspaces: &BTreeMap<String, WorkspaceSource>,
-    console: Console,
-) -> Result {
+fn print_plan(options: &RunOptions, console: Console) -> Result {
+    let target = &ergon_local::target(&options.documents, options.name.as_deref()).map_err(of_run)?.object;
+    let fates = ergon_local::fates(options).map_err(of_run)?;
     console.line(&format!("would run {} `{}`", target.kind(), target.name()))?;
     let mut table = Table::new(&[]).indented(2);
-    for param in params {
+    for param in &options.params {
         table.row(vec!["param".to_owned(), param.name.clone(), param.value.to_string()]);
     }
-    for (name, source) in workspaces {
+    for (name, source) in &options.workspaces {
         let place = match source {
             WorkspaceSource::Path(path) => path.display().to_string(),
             WorkspaceSource::EmptyDir => "emptyDir".to_owned(),
         };
         table.row(vec!["workspace".to_owned(), name.clone(), place]);
+    }
+    for (task, fate) in fates {
+        let fate = match fate {
+            Fate::Runs => "runs".to_owned(),
+            Fate::Reused(run) => format!("from run {run}"),
+            Fate::LeftOut => "left out".to_owned(),
+        };
+        table.row(vec!["task".to_owned(), task, fate]);
     }
     console.print(&table.render(console.out))
 }

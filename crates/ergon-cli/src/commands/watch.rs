@@ -32,19 +32,20 @@ pub fn look<'a>(places: impl Iterator<Item = &'a Path>) -> Seen {
     seen
 }
 
-/// Waits for a change, and gives the first file that changed.
-pub async fn change<'a>(places: impl Iterator<Item = &'a Path> + Clone, before: &Seen) -> PathBuf {
+/// Waits for a change, and gives the files that changed.
+pub async fn change<'a>(places: impl Iterator<Item = &'a Path> + Clone, before: &Seen) -> Vec<PathBuf> {
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
-        if let Some(path) = changed(before, &look(places.clone())) {
-            return path;
+        let changed = changed(before, &look(places.clone()));
+        if !changed.is_empty() {
+            return changed;
         }
     }
 }
 
-fn changed(before: &Seen, now: &Seen) -> Option<PathBuf> {
-    let other = now.iter().find(|(path, found)| before.get(*path) != Some(found));
-    other.map(|(path, _)| path).or_else(|| before.keys().find(|path| !now.contains_key(*path))).cloned()
+fn changed(before: &Seen, now: &Seen) -> Vec<PathBuf> {
+    let other = now.iter().filter(|(path, found)| before.get(*path) != Some(found)).map(|(path, _)| path);
+    other.chain(before.keys().filter(|path| !now.contains_key(*path))).cloned().collect()
 }
 
 #[cfg(test)]
@@ -60,14 +61,15 @@ mod tests {
         put("a/b", "1");
         let first = now();
         put(".hidden", "1");
-        assert_eq!(changed(&first, &now()), None);
+        assert_eq!(changed(&first, &now()), [] as [PathBuf; 0]);
         put("a/b", "22");
-        assert_eq!(changed(&first, &now()), Some(folder.path().join("a/b")));
+        assert_eq!(changed(&first, &now()), [folder.path().join("a/b")]);
         let second = now();
         put("a/c", "");
-        assert_eq!(changed(&second, &now()), Some(folder.path().join("a/c")));
+        assert_eq!(changed(&second, &now()), [folder.path().join("a/c")]);
         std::fs::remove_file(folder.path().join("a/c")).unwrap();
         std::fs::remove_file(folder.path().join("a/b")).unwrap();
-        assert_eq!(changed(&second, &now()), Some(folder.path().join("a/b")));
+        put("d", "");
+        assert_eq!(changed(&second, &now()), ["d", "a/b"].map(|path| folder.path().join(path)));
     }
 }

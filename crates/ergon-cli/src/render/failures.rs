@@ -63,6 +63,11 @@ impl Failures {
         }
     }
 
+    /// Whether a step failed its task.
+    pub fn has_any(&self) -> bool {
+        self.failed.iter().any(|failed| failed.counts)
+    }
+
     /// The last lines of the step that failed a task.
     pub fn tail(&self, task: &str) -> Vec<String> {
         let failed = self.failed.iter().find(|failed| failed.counts && failed.task == task);
@@ -114,7 +119,14 @@ mod tests {
 
     fn task(status: Status) -> Event {
         let (reason, message) = (String::new(), String::new());
-        Event::TaskEnded { task: "t".to_owned(), status, reason, message, duration_ms: 1 }
+        Event::TaskEnded {
+            task: "t".to_owned(),
+            status,
+            reason,
+            message,
+            duration_ms: 1,
+            results: BTreeMap::new(),
+        }
     }
 
     fn shown(events: &[Event]) -> String {

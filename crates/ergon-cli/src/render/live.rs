@@ -1,21 +1,23 @@
 //! A local run as it goes: lines as they come, a line for each thing under way on a terminal, tables at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ergon_api::ParamValue;
 use ergon_local::event::{Event, Status};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Failures, LogPainter, Style, Table, bytes, duration};
+use super::{Failures, LogPainter, Screen, Style, Table, Tree, duration};
 use crate::console::Console;
 use crate::failure::Result;
 
 /// Gives where a step of a task stands in the files.
 pub type Place = Box<dyn Fn(&str, &str) -> Option<String>>;
 
-/// Shows events.
+/// How often the tree is drawn anew, and lines are written above it.
+pub const FRAME: Duration = Duration::from_millis(80);
+
+/// Shows events: on a terminal the tree of tasks below the lines that are printed, else the lines alone.
 pub struct Live {
     console: Console,
     painter: LogPainter,
@@ -26,15 +28,24 @@ pub struct Live {
     /// Where a step of a task stands in the files.
     place: Place,
     kept: Option<PathBuf>,
-    progress: MultiProgress,
-    /// What is under way, by task or image.
-    bars: BTreeMap<String, ProgressBar>,
+    tree: Tree,
+    screen: Screen,
+    /// What is to be written above the tree.
+    waiting: Vec<Text>,
+    /// The images whose pull was told.
+    pulled: BTreeSet<String>,
+}
+
+enum Text {
+    /// For stdout.
+    Data(String),
+    /// For stderr.
+    Talk(String),
 }
 
 impl Live {
     /// Shows on this console.
     pub fn new(console: Console, place: Place) -> Self {
-        let target = if console.live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self {
             console,
             painter: LogPainter::new(console.out, false),
@@ -42,8 +53,10 @@ impl Live {
             failures: Failures::default(),
             place,
             kept: None,
-            progress: MultiProgress::with_draw_target(target),
-            bars: BTreeMap::new(),
+            tree: Tree::default(),
+            screen: Screen::default(),
+            waiting: Vec::new(),
+            pulled: BTreeSet::new(),
         }
     }
 
@@ -51,30 +64,31 @@ impl Live {
     pub fn note(&mut self, event: &Event) {
         self.summary.note(event);
         self.failures.note(event);
+        if let Event::Kept { folder } = event {
+            self.kept = Some(folder.clone());
+        }
     }
 
-    /// Shows one event.
+    /// Shows one event. On a terminal most of it is seen with the next [`Self::frame`].
     pub fn show(&mut self, event: &Event) -> Result {
         self.note(event);
+        if self.console.live {
+            self.tree.note(event, Instant::now());
+        }
         match event {
-            Event::RunStarted { .. } => {}
-            Event::ImagePull { image, done_bytes, total_bytes, complete } => {
-                self.pull(image, *done_bytes, *total_bytes, *complete);
+            Event::ImagePull { image, .. } => {
+                if !self.console.live && self.pulled.insert(image.clone()) {
+                    self.say(&format!("pulling {image}"))?;
+                }
             }
-            Event::PodProgress { tasks, message } => self.pod_progress(tasks, message),
-            Event::TaskStarted { task, attempt } => {
-                let word = if *attempt > 1 { format!("try {attempt}") } else { "starts".to_owned() };
-                let message = format!("{} {word}", self.painter.task(task));
-                self.bar(task).set_message(message);
-            }
-            Event::StepStarted { task, step } => {
-                let message = format!("{} {step}", self.painter.task(task));
-                self.bar(task).set_message(message);
+            Event::PodProgress { tasks, message } => {
+                if !self.console.live {
+                    self.say(&format!("{}: {message}", tasks.join(", ")))?;
+                }
             }
             Event::Line { task, step, text, .. } => {
                 let line = self.painter.line(task, step, None, text);
-                let console = self.console;
-                self.progress.suspend(|| console.line(&line))?;
+                self.write(Text::Data(line))?;
             }
             Event::StepEnded { task, step, exit_code, reason, .. } => {
                 if *exit_code != 0 {
@@ -82,95 +96,100 @@ impl Live {
                         reason.as_deref().map_or_else(|| format!("exit code {exit_code}"), str::to_owned);
                     let text =
                         format!("{} | {step}: {}", self.task_for_stderr(task), self.console.err.red(&why));
-                    self.say(&text);
+                    self.say(&text)?;
                 }
             }
             Event::TaskEnded { task, status, message, duration_ms, .. } => {
-                self.clear(task);
                 if *status != Status::Succeeded {
                     let took = duration(Duration::from_millis(*duration_ms));
                     let word = self.console.err.red(word(*status));
                     let message = if message.is_empty() { String::new() } else { format!(": {message}") };
                     let text = format!("{} {word} after {took}{message}", self.task_for_stderr(task));
-                    self.say(&text);
+                    self.say(&text)?;
                 }
             }
-            Event::Skipped { task, .. } => self.clear(task),
-            Event::Kept { folder } => self.kept = Some(folder.clone()),
-            Event::RunEnded { .. } => {
-                for (_, bar) in std::mem::take(&mut self.bars) {
-                    bar.finish_and_clear();
-                }
-                let style = self.console.out;
-                let text =
-                    format!("{}{}", self.failures.render(style, &self.place), self.summary.render(style));
-                self.console.print(&text)?;
-                match &self.kept {
-                    Some(folder) => self.console.say(&format!("kept in {}", folder.display())),
-                    None if self.summary.has_failed() => {
-                        self.console.hint("`--keep` keeps the logs and folders of the run for a look");
-                    }
-                    None => {}
-                }
-            }
+            Event::RunStarted { .. }
+            | Event::TaskStarted { .. }
+            | Event::StepStarted { .. }
+            | Event::Skipped { .. }
+            | Event::Reused { .. }
+            | Event::Kept { .. } => {}
+            Event::RunEnded { .. } => self.end()?,
         }
         Ok(())
     }
 
+    fn end(&mut self) -> Result {
+        self.screen.clear();
+        self.flush()?;
+        let style = self.console.out;
+        let text = format!("{}{}", self.failures.render(style, &self.place), self.summary.render(style));
+        self.console.print(&text)?;
+        match &self.kept {
+            Some(folder) if self.summary.has_failed() => {
+                if self.failures.has_any() {
+                    self.console.hint(
+                        "`ergon shell` opens a shell where it failed, `ergon replay` runs that step again",
+                    );
+                }
+                self.console.say(&format!("kept in {}", folder.display()));
+            }
+            Some(folder) => self.console.say(&format!("kept in {}", folder.display())),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Draws the tree as it is now, below what was printed meanwhile. Nothing where there is no terminal.
+    pub fn frame(&mut self) -> Result {
+        if !self.console.live {
+            return Ok(());
+        }
+        let (columns, rows) = Screen::size();
+        if !self.waiting.is_empty() {
+            self.screen.clear();
+            self.flush()?;
+        }
+        // Half of the terminal is for what is printed.
+        let lines = self.tree.render(columns, (rows / 2).max(1), Instant::now(), self.console.err);
+        self.screen.draw(&lines, columns);
+        Ok(())
+    }
+
     /// A sentence for people, above what is under way.
-    pub fn say(&self, text: &str) {
-        self.progress.suspend(|| self.console.say(text));
+    ///
+    /// # Errors
+    /// Nobody reads stdout any more, which what was printed before it was for.
+    pub fn say(&mut self, text: &str) -> Result {
+        self.write(Text::Talk(text.to_owned()))
+    }
+
+    fn write(&mut self, text: Text) -> Result {
+        self.waiting.push(text);
+        if self.console.live { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> Result {
+        for text in std::mem::take(&mut self.waiting) {
+            match text {
+                Text::Data(line) => self.console.line(&line)?,
+                Text::Talk(text) => self.console.say(&text),
+            }
+        }
+        Ok(())
     }
 
     fn task_for_stderr(&mut self, task: &str) -> String {
         // The painter's colours are for stdout.
         if self.console.out == self.console.err { self.painter.task(task) } else { task.to_owned() }
     }
+}
 
-    fn bar(&mut self, key: &str) -> &ProgressBar {
-        self.bars.entry(key.to_owned()).or_insert_with(|| {
-            let bar = self.progress.add(ProgressBar::new_spinner());
-            // The template is ours and never wrong; the default is as good where it were.
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-                bar.set_style(style);
-            }
-            if self.console.live {
-                bar.enable_steady_tick(Duration::from_millis(120));
-            }
-            bar
-        })
-    }
-
-    fn clear(&mut self, key: &str) {
-        if let Some(bar) = self.bars.remove(key) {
-            bar.finish_and_clear();
-        }
-    }
-
-    fn pull(&mut self, image: &str, done: u64, total: Option<u64>, complete: bool) {
-        if complete {
-            self.clear(image);
-            return;
-        }
-        if !self.console.live && !self.bars.contains_key(image) {
-            self.console.say(&format!("pulling {image}"));
-        }
-        let amount = match total {
-            Some(total) => format!("{} of {}", bytes(done), bytes(total)),
-            None => bytes(done),
-        };
-        self.bar(image).set_message(format!("pulling {image} {amount}"));
-    }
-
-    fn pod_progress(&mut self, tasks: &[String], message: &str) {
-        let names = tasks.join(", ");
+/// Whatever becomes of the run, the terminal is left as it was.
+impl Drop for Live {
+    fn drop(&mut self) {
         if self.console.live {
-            for task in tasks {
-                let text = format!("{} {message}", self.painter.task(task));
-                self.bar(task).set_message(text);
-            }
-        } else {
-            self.console.say(&format!("{names}: {message}"));
+            self.screen.clear();
         }
     }
 }
@@ -211,6 +230,8 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// An earlier run has carried it out.
+    Reused,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -230,7 +251,7 @@ impl Summary {
                     self.row(task);
                 }
             }
-            Event::TaskEnded { task, status, reason, message, duration_ms } => {
+            Event::TaskEnded { task, status, reason, message, duration_ms, .. } => {
                 self.row(task).outcome = Some(Outcome::Ended {
                     status: *status,
                     reason: reason.clone(),
@@ -241,6 +262,7 @@ impl Summary {
             Event::Skipped { task, reason } => {
                 self.row(task).outcome = Some(Outcome::Skipped { reason: reason.clone() });
             }
+            Event::Reused { task } => self.row(task).outcome = Some(Outcome::Reused),
             Event::RunEnded { status, results, message, duration_ms } => {
                 self.end = Some(End {
                     status: *status,
@@ -287,6 +309,9 @@ impl Summary {
                     if reason == word(*status) { String::new() } else { reason.clone() },
                 ],
                 Some(Outcome::Skipped { reason }) => [style.dim("Skipped"), String::new(), reason.clone()],
+                Some(Outcome::Reused) => {
+                    [style.dim("Reused"), String::new(), "from an earlier run".to_owned()]
+                }
                 None => [style.dim("Not run"), String::new(), String::new()],
             };
             tasks.row([row.task.clone()].into_iter().chain(cells).collect());
@@ -353,6 +378,7 @@ mod tests {
             reason: reason.to_owned(),
             message: String::new(),
             duration_ms,
+            results: BTreeMap::new(),
         };
         let tasks = ["build", "test", "deploy", "notify"].map(str::to_owned).to_vec();
         let text = summary(&[

@@ -1,6 +1,7 @@
 //! Colours and weights, or none.
 
 use ergon_client::Phase;
+use unicode_width::UnicodeWidthChar;
 
 /// Whether to use escape sequences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,22 +75,48 @@ impl Style {
     }
 }
 
-/// How many columns a text takes, escape sequences aside. Wide characters count as one.
+/// How many columns a text takes, escape sequences aside.
 pub fn width(text: &str) -> usize {
-    let mut width = 0;
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character == '\u{1b}' {
-            for character in characters.by_ref() {
-                if character == 'm' {
-                    break;
-                }
-            }
-        } else {
-            width += 1;
+    pieces(text).map(|(_, columns)| columns).sum()
+}
+
+/// A text without what is beyond so many columns; what is cut off is told by a sign.
+pub fn clip(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let (mut clipped, mut used) = (String::new(), 0);
+    let mut full = false;
+    for (piece, takes) in pieces(text) {
+        // Colours end where they would have ended.
+        full |= used + takes + 1 > columns && takes > 0;
+        if takes == 0 {
+            clipped.push_str(piece);
+        } else if !full {
+            clipped.push_str(piece);
+            used += takes;
+        } else if used < columns {
+            clipped.push('…');
+            used = columns;
         }
     }
-    width
+    clipped
+}
+
+/// The characters of a text, and its escape sequences as one each, with the columns that they take.
+fn pieces(text: &str) -> impl Iterator<Item = (&str, usize)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let (end, columns) = if first == '\u{1b}' {
+            (rest.find('m').map_or(rest.len(), |end| end + 1), 0)
+        } else {
+            (first.len_utf8(), first.width().unwrap_or(0))
+        };
+        let (piece, after) = rest.split_at(end);
+        rest = after;
+        Some((piece, columns))
+    })
 }
 
 #[cfg(test)]
@@ -102,5 +129,21 @@ mod tests {
         assert_eq!(style.red("abc"), "\u{1b}[31mabc\u{1b}[0m");
         assert_eq!(width(&style.red("abc")), 3);
         assert_eq!(Style::PLAIN.red("abc"), "abc");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_colours_end() {
+        for (text, columns, wanted) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "ab…"),
+            ("世界世界", 5, "世界…"),
+            ("世界世界", 4, "世…"),
+            ("\u{1b}[31mabcd\u{1b}[0m", 3, "\u{1b}[31mab…\u{1b}[0m"),
+            ("abc", 0, ""),
+        ] {
+            let clipped = clip(text, columns);
+            assert_eq!(clipped, wanted);
+            assert!(width(&clipped) <= columns);
+        }
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 const NANOS: i128 = 1_000_000_000;
 
 /// A quantity in thousand millionths; none where it is no quantity, or one that is out of all proportion.
-pub(crate) fn nanos(quantity: &Quantity) -> Option<i128> {
+pub fn nanos(quantity: &Quantity) -> Option<i128> {
     let text = quantity.0.trim();
     let end = text.find(|at: char| !matches!(at, '0'..='9' | '.' | '+' | '-')).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);

@@ -34,19 +34,29 @@ impl Cgroup {
         let settings = settings(limits, unified);
         for (controller, files) in settings {
             let parents = parents(&own, controller, unified);
-            if let Err(error) = made.set(&parents, id, &files) {
+            if let Err(error) = made.set(&parents, id, (controller, unified), &files) {
                 notes.push(format!("the limit of {controller} is not held: {error}"));
             }
         }
         made
     }
 
-    fn set(&mut self, parents: &[PathBuf], id: &str, files: &[(&str, String)]) -> io::Result<()> {
+    fn set(
+        &mut self,
+        parents: &[PathBuf],
+        id: &str,
+        (controller, unified): (&str, bool),
+        files: &[(&str, String)],
+    ) -> io::Result<()> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for parent in parents {
             let dir = parent.join(format!("ergon-{id}"));
             let fresh = !self.dirs.contains(&dir);
             let written = (|| {
+                if unified {
+                    // Where it is delegated and nobody did so yet. If it cannot be, the files below are missing.
+                    let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
+                }
                 if fresh {
                     fs::create_dir(&dir)?;
                 }

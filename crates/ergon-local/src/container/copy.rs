@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::images::Layer;
 
-type CopyError = (PathBuf, io::Error);
+pub(crate) type CopyError = (PathBuf, io::Error);
 
 /// Copies a layer into `dest`, after taking away what the layer takes away.
 pub(super) fn copy_layer(layer: &Layer, dest: &Path) -> Result<(), CopyError> {
@@ -40,7 +40,8 @@ fn reach(dest: &Path, path: &Path) -> Option<PathBuf> {
     Some(found)
 }
 
-fn copy_dir(from: &Path, to: &Path) -> Result<(), CopyError> {
+/// Copies what is in a directory into another one.
+pub(crate) fn copy_dir(from: &Path, to: &Path) -> Result<(), CopyError> {
     for entry in fs::read_dir(from).map_err(at(from))? {
         let source = entry.map_err(at(from))?.path();
         let Some(name) = source.file_name() else { continue };

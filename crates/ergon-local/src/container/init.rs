@@ -35,10 +35,19 @@ pub(super) fn run(mut control: UnixStream) -> io::Result<()> {
 
 fn prepare(instruction: &Instruction, notes: &mut Vec<String>) -> Result<(), Failure> {
     let spec = &instruction.spec;
-    let null = File::open("/dev/null").doing(|| "open /dev/null".to_owned())?;
-    dup2_stdin(null).doing(|| "close standard input".to_owned())?;
-    // A session of its own: no terminal's keys reach the program.
+    // A session of its own: no terminal's keys reach the program, but those of its own terminal.
     setsid().doing(|| "make a session".to_owned())?;
+    let stdin = if spec.terminal {
+        // Opened by the head of a session without a terminal, it becomes that session's.
+        File::options()
+            .read(true)
+            .write(true)
+            .open("/proc/self/fd/1")
+            .doing(|| "open the terminal".to_owned())?
+    } else {
+        File::open("/dev/null").doing(|| "open /dev/null".to_owned())?
+    };
+    dup2_stdin(stdin).doing(|| "set standard input".to_owned())?;
     let alone = is_alone();
     network::enter(&spec.network)?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)

@@ -34,7 +34,8 @@ pub(super) fn mount_root(instruction: &Instruction, notes: &mut Vec<String>) -> 
     } else if layers.iter().any(|layer| !layer.overlay) {
         Err("the store's file system does not hold its marks".to_owned())
     } else {
-        mount_overlay(&instruction.dir, layers)?.map_err(|error| error.to_string())
+        mount_overlay(&instruction.dir, layers, instruction.spec.upper.as_deref())?
+            .map_err(|error| error.to_string())
     };
     match overlaid {
         Ok(()) => return open_root(&root),
@@ -53,14 +54,15 @@ pub(super) fn mount_root(instruction: &Instruction, notes: &mut Vec<String>) -> 
 
 /// Layers go by descriptor: paths have characters that the options give a meaning, and a hundred of them would not
 /// fit into the options.
-fn mount_overlay(dir: &Path, layers: &[Layer]) -> Result<nix::Result<()>, Failure> {
+fn mount_overlay(dir: &Path, layers: &[Layer], upper: Option<&Path>) -> Result<nix::Result<()>, Failure> {
     let open_dir = |path: &Path| {
         open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .doing(|| format!("open {}", path.display()))
     };
     let opened: Vec<OwnedFd> =
         layers.iter().rev().map(|layer| open_dir(&layer.path)).collect::<Result<_, _>>()?;
-    let (upper, work) = (open_dir(&dir.join("upper"))?, open_dir(&dir.join("work"))?);
+    let own = dir.join("upper");
+    let (upper, work) = (open_dir(upper.unwrap_or(&own))?, open_dir(&dir.join("work"))?);
     let lower = opened.iter().map(|fd| path_of(fd).display().to_string()).collect::<Vec<_>>().join(":");
     let options = format!(
         "lowerdir={lower},upperdir={},workdir={},userxattr",

@@ -34,6 +34,13 @@ pub struct ContainerSpec {
     pub capabilities: Capabilities,
     pub no_new_privs: bool,
     pub limits: Limits,
+    /// Where what it writes is kept, in the place of a directory of its own that goes with it: what
+    /// [`super::Container::keep`] has left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<PathBuf>,
+    /// It has a terminal: see [`super::Container::terminal`].
+    #[serde(default)]
+    pub terminal: bool,
 }
 
 /// Something that is seen at `target`. A missing target is made.
@@ -123,6 +130,8 @@ impl ContainerSpec {
             capabilities: Capabilities::default(),
             no_new_privs: false,
             limits: Limits::default(),
+            upper: None,
+            terminal: false,
         })
     }
 

@@ -9,7 +9,7 @@
 //! init                     where our own program is mounted; see `guard`
 //! ```
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -20,6 +20,7 @@ use std::process::Stdio;
 use std::sync::Mutex;
 
 use ergon_wire::write_frame;
+use nix::pty::openpty;
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::UnixStream;
@@ -59,6 +60,8 @@ pub struct Container {
     /// What the program writes; take it and read it, or the program will wait.
     pub stdout: Option<ChildStdout>,
     pub stderr: Option<ChildStderr>,
+    /// Its terminal, as whoever sits at it has it; where it was asked for, in the place of the two above.
+    pub terminal: Option<File>,
     _lock: Lock,
 }
 
@@ -113,14 +116,21 @@ impl Runtime {
         let failed =
             |error: io::Error| ContainerError::Start { id: spec.id.clone(), reason: error.to_string() };
         let (ours, theirs) = StdStream::pair().map_err(failed)?;
+        let (terminal, stdout, stderr) = if spec.terminal {
+            let terminal = openpty(None, None).map_err(|error| failed(error.into()))?;
+            let other = terminal.slave.try_clone().map_err(failed)?;
+            (Some(File::from(terminal.master)), Stdio::from(terminal.slave), Stdio::from(other))
+        } else {
+            (None, Stdio::piped(), Stdio::piped())
+        };
         let mut child = Command::new(&self.exe)
             .arg(CONTAINER_ARG)
             .arg(HELPER)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
             // The terminal's Ctrl-C is for the program alone, which decides about its containers.
             .process_group(0)
             .spawn()
@@ -176,6 +186,7 @@ impl Runtime {
             end,
             stdout,
             stderr,
+            terminal,
             _lock: lock,
         })
     }
@@ -243,6 +254,11 @@ impl Container {
         }
     }
 
+    /// Ends it at once.
+    pub fn kill_now(&self) -> Result<(), ContainerError> {
+        self.kill(Signal::SIGKILL)
+    }
+
     /// Waits for the end. May be called and cancelled any number of times.
     pub async fn wait(&self) -> Result<Exit, ContainerError> {
         let mut end = self.end.clone();
@@ -254,11 +270,27 @@ impl Container {
         }
     }
 
-    /// Ends the container if it runs, and removes everything that it left.
-    pub async fn delete(self) -> Result<(), ContainerError> {
+    /// Ends the container if it runs, and removes everything that it left but what it wrote to its root: that is moved to
+    /// `upper`, which must be on the same file system and not exist. False where there is nothing to keep, because the
+    /// root was no overlay.
+    pub async fn keep(self, upper: &Path) -> Result<bool, ContainerError> {
+        self.end().await?;
+        // Where the image was copied, everything is in the copy.
+        let copied = fs::read_dir(self.dir.join("rootfs")).is_ok_and(|mut entries| entries.next().is_some());
+        let kept = !copied && fs::rename(self.dir.join("upper"), upper).is_ok();
+        self.delete().await.map(|()| kept)
+    }
+
+    async fn end(&self) -> Result<(), ContainerError> {
         self.kill(Signal::SIGKILL)?;
         // How it ended does not matter any more.
         let _ = self.wait().await;
+        Ok(())
+    }
+
+    /// Ends the container if it runs, and removes everything that it left.
+    pub async fn delete(self) -> Result<(), ContainerError> {
+        self.end().await?;
         let dir = self.dir.clone();
         let path = dir.clone();
         spawn_blocking(move || remove_tree(&dir))

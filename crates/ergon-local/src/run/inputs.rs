@@ -102,6 +102,19 @@ pub fn target<'a>(documents: &'a [Document], name: Option<&str>) -> Result<&'a D
     }
 }
 
+/// What is run, for people and for finding it again: its name, or what its name begins with.
+pub(super) fn called(target: &Object) -> &str {
+    let generated = match target {
+        Object::PipelineRun(run) => run.metadata.generate_name.as_deref(),
+        Object::TaskRun(run) => run.metadata.generate_name.as_deref(),
+        _ => None,
+    };
+    match target.name() {
+        "" => generated.unwrap_or_default().trim_end_matches('-'),
+        name => name,
+    }
+}
+
 /// The declared parameters of what is run, wherever the files have them; none when they do not.
 pub fn declared<'a>(documents: &'a [Document], target: &'a Object) -> Option<&'a [ParamSpec]> {
     let named = |name: Option<&String>, pipeline: bool| {
@@ -230,6 +243,10 @@ fn binding(name: &str, source: &WorkspaceSource) -> WorkspaceBinding {
 /// A folder of the user's is a claim of this name: a name that no claim in a file can have.
 fn folder_claim(workspace: &str) -> String {
     format!("folder:{workspace}")
+}
+
+pub(super) fn is_folder_claim(claim: &str) -> bool {
+    claim.starts_with("folder:")
 }
 
 /// The user's folders, and the objects in the files that containers mount.

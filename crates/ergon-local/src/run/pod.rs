@@ -2,9 +2,9 @@
 //!
 //! Its containers run as the engine laid them out, each step's with the shim as its program; the agent is this process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ergon_engine::coordinate::{Event as Coordination, StepId};
 use ergon_engine::pod::{AGENT, plan_of};
@@ -17,9 +17,10 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::record::{self, Keep, pod_dir, step_places};
 use super::volumes::{self, Places};
 use super::world::Files;
-use super::{Folders, MockPod, environment, mock_shim, pull_event, sidecar};
+use super::{Folders, MockPod, environment, limits, mock_shim, pull_event, sidecar};
 use crate::container::{Capabilities, Container, ContainerSpec, Mount, MountSource, Runtime};
 use crate::event::{Event, Stream};
 use crate::images::{Image, ImageError, PullEvent, PullPolicy, Store};
@@ -34,6 +35,10 @@ pub(super) struct Setting {
     /// The static program that is the shim.
     pub shim: PathBuf,
     pub files: Files,
+    /// What stays of the run.
+    pub keep: Keep,
+    /// What was told already of what cannot be had here.
+    pub told: Arc<Mutex<BTreeSet<String>>>,
     pub events: mpsc::UnboundedSender<Event>,
 }
 
@@ -195,6 +200,10 @@ impl Carrying {
         let Some(plan) = plan_of(&self.pod) else {
             return failed_status(Vec::new(), "the pod has no plan");
         };
+        if self.setting.keep != Keep::Nothing {
+            let file = pod_dir(&self.setting.folders.run, &self.name).join("plan.json");
+            note_failure(record::write(&file, &plan), &file);
+        }
         match self.prepare(&spec).await {
             Ok(ready) => self.go(&spec, &plan, ready, stopped).await,
             Err(trouble) => trouble.status(),
@@ -377,7 +386,14 @@ impl Carrying {
         let message = format!("{}/{MESSAGE}", paths::RUN);
         wanted.set_env("ERGON_TERMINATION_MESSAGE", message);
         let step = container.name.strip_prefix("step-").unwrap_or(&container.name).to_owned();
-        self.start_container(&wanted, container, step).await
+        let keep = self.setting.keep;
+        let (file, upper) = step_places(&self.setting.folders.run, &self.name, &container.name);
+        if keep != Keep::Nothing {
+            note_failure(record::write(&file, &wanted), &file);
+        }
+        let mut running = self.start_container(&wanted, container, step).await?;
+        running.upper = Some((upper, keep)).filter(|(_, keep)| *keep != Keep::Nothing);
+        Ok(running)
     }
 
     async fn start_sidecar(
@@ -415,7 +431,10 @@ impl Carrying {
             message: crate::chain(&error),
         })?;
         for note in started.notes() {
-            tracing::info!(container = container.name, note, "not all was had as asked for");
+            let mut told = self.setting.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if told.insert(note.clone()) {
+                tracing::info!(container = container.name, note, "not all was had as asked for");
+            }
         }
         let file =
             self.setting.folders.run.join("logs").join(&self.name).join(format!("{}.log", container.name));
@@ -427,7 +446,7 @@ impl Carrying {
         if let Some(stderr) = started.stderr.take() {
             readers.push(self.follow(stderr, step, Stream::Stderr, log));
         }
-        Ok(Running { container: started, readers })
+        Ok(Running { container: started, readers, upper: None })
     }
 
     /// Tells each line that a container writes.
@@ -499,6 +518,7 @@ impl Carrying {
                 .map_err(trouble)?;
         wanted.mounts.extend(mounts);
         self.name.clone_into(&mut wanted.hostname);
+        wanted.limits = limits::of(container.resources.as_ref());
         secure(&mut wanted, spec, container);
         let as_root_refused = wanted.user.uid == 0 && runs_as_non_root(spec, container);
         if as_root_refused {
@@ -521,6 +541,8 @@ struct Ready {
 struct Running {
     container: Container,
     readers: Vec<JoinHandle<()>>,
+    /// Where what it wrote to its root is to be kept, and when.
+    upper: Option<(PathBuf, Keep)>,
 }
 
 /// The file in a step's own folder that its shim leaves the termination message in.
@@ -537,7 +559,10 @@ impl Running {
             Ok(exit) => (exit.code, "Error".to_owned()),
             Err(error) => (255, crate::chain(&error)),
         };
-        self.delete().await;
+        match self.upper.clone().filter(|(_, keep)| *keep == Keep::All || exit_code != 0) {
+            Some((upper, _)) => self.keep(&upper).await,
+            None => self.delete().await,
+        }
         let terminated =
             ContainerStateTerminated { exit_code, reason: Some(reason), message, ..Default::default() };
         ContainerState { terminated: Some(terminated), ..Default::default() }
@@ -545,6 +570,15 @@ impl Running {
 
     async fn delete(self) {
         if let Err(error) = self.container.delete().await {
+            tracing::warn!(%error, "cannot clear a container away");
+        }
+        for reader in self.readers {
+            let _ = reader.await;
+        }
+    }
+
+    async fn keep(self, upper: &Path) {
+        if let Err(error) = self.container.keep(upper).await {
             tracing::warn!(%error, "cannot clear a container away");
         }
         for reader in self.readers {
@@ -578,6 +612,13 @@ impl Log {
             // A log that cannot be kept must not hold up the step: its lines were told.
             let _ = file.lock().await.write_all(line).await;
         }
+    }
+}
+
+/// A run goes on where it cannot be written down: it cannot be looked into afterwards.
+fn note_failure(written: std::io::Result<()>, path: &Path) {
+    if let Err(error) = written {
+        tracing::warn!(path = %path.display(), %error, "cannot write down what was run");
     }
 }
 

@@ -11,6 +11,9 @@ use tokio::sync::mpsc;
 use super::world::World;
 use crate::event::{Event, Status};
 
+/// Why a task is skipped that nobody wanted.
+const LEFT_OUT: &str = "left out by `--from` or `--until`";
+
 /// Remembers what was told already.
 pub(super) struct Teller {
     events: mpsc::UnboundedSender<Event>,
@@ -56,18 +59,31 @@ impl Teller {
             (world.task_runs.keys().next().cloned().unwrap_or_default(), names)
         };
         self.tell(Event::RunStarted { run, tasks });
+        let label = world.group.label("pipelineTask");
+        let reused: BTreeSet<String> = world
+            .task_runs
+            .values()
+            .map(|run| &run.metadata)
+            .chain(world.parts.values().map(|run| &run.metadata))
+            .filter(|meta| meta.name.as_ref().is_some_and(|name| world.reused.contains(name)))
+            .filter_map(|meta| meta.labels.as_ref()?.get(&label).cloned())
+            .collect();
+        for task in reused {
+            self.tell(Event::Reused { task });
+        }
     }
 
     /// Tells what is new.
     pub fn look(&mut self, world: &World) {
-        for run in world.task_runs.values() {
+        for run in world.task_runs.values().filter(|run| !world.reused.contains(run.name())) {
             self.look_at(world, run);
         }
         for run in world.pipeline_run.iter().chain(world.parts.values()) {
             for skipped in run.status.iter().flat_map(|status| &status.skipped_tasks) {
                 let task = format!("{}{}", prefix(world, run), skipped.name);
                 if self.skipped.insert(task.clone()) {
-                    self.tell(Event::Skipped { task, reason: skipped.reason.clone() });
+                    let reason = if world.left_out.contains(&task) { LEFT_OUT } else { &skipped.reason };
+                    self.tell(Event::Skipped { task, reason: reason.to_owned() });
                 }
             }
         }
@@ -135,6 +151,11 @@ impl Teller {
                 reason: condition.reason().to_owned(),
                 message: condition.message().to_owned(),
                 duration_ms: millis(begun.elapsed()),
+                results: status
+                    .results
+                    .iter()
+                    .map(|result| (result.name.clone(), result.value.clone()))
+                    .collect(),
             });
         }
     }

@@ -1,6 +1,6 @@
 //! The objects of one run, in memory, and the engine's decisions on them. No containers and no clock here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use ergon_api::{
@@ -26,8 +26,12 @@ pub(super) struct World {
     pub pipeline_run: Option<PipelineRun>,
     /// Runs of pipelines that are tasks of others, by name.
     pub parts: BTreeMap<String, PipelineRun>,
-    custom_runs: BTreeMap<String, CustomRun>,
+    pub custom_runs: BTreeMap<String, CustomRun>,
     pub task_runs: BTreeMap<String, TaskRun>,
+    /// The names of those runs that an earlier run has carried out.
+    pub reused: BTreeSet<String>,
+    /// The tasks of the pipeline that nobody wants to run.
+    pub left_out: BTreeSet<String>,
     pub pods: BTreeMap<String, PodState>,
     pub library: Library,
     /// What an installation without ConfigMaps has.
@@ -79,6 +83,8 @@ impl World {
             parts: BTreeMap::new(),
             custom_runs: BTreeMap::new(),
             task_runs: BTreeMap::new(),
+            reused: BTreeSet::new(),
+            left_out: BTreeSet::new(),
             pods: BTreeMap::new(),
             library: Library::default(),
             config: Config::default(),

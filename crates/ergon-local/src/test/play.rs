@@ -15,7 +15,7 @@ use super::coverage::{Branch, branches};
 use super::load::is_below;
 use super::{Case, Mismatch, Mock, Suite, Workspace};
 use crate::event::Event;
-use crate::run::{self, Mocks, Outcome, RunError, RunOptions, Stop, WorkspaceSource};
+use crate::run::{self, Keep, Mocks, Outcome, Part, RunError, RunOptions, Stop, WorkspaceSource};
 
 /// How long a case may take that does not say.
 const LONGEST: Duration = Duration::from_mins(10);
@@ -78,7 +78,8 @@ async fn carry_out(
         params: params(&merged(&spec.params, &case.params)),
         workspaces: given.keys().map(|name| (name.clone(), WorkspaceSource::EmptyDir)).collect(),
         home: home.to_owned(),
-        keep: false,
+        keep: Keep::Nothing,
+        part: Part::default(),
         mocks: Mocks(merged::<Mock>(&spec.mocks, &case.mocks)),
         stop: stopped,
     };

@@ -371,6 +371,71 @@ fn has_group(dir: &Path, depth: u32) -> bool {
     })
 }
 
+#[tokio::test]
+async fn what_a_container_wrote_is_kept_for_another_one() {
+    let Some(machine) = Machine::new().await else { return };
+    let first = machine.runtime.start(&machine.sh("first", "echo mine > /etc/mine; exit 3")).await.unwrap();
+    assert_eq!(first.wait().await.unwrap().code, 3);
+    let upper = machine.temp.path().join("upper");
+    if !first.keep(&upper).await.unwrap() {
+        eprintln!("skipped: no overlay on this machine");
+        return;
+    }
+    assert_eq!(fs::read_dir(machine.containers()).unwrap().count(), 0);
+    for (id, seen) in [("second", "mine\n"), ("third", "mine\nsecond\n")] {
+        let mut spec = machine.sh(id, &format!("cat /etc/mine; echo {id} >> /etc/mine"));
+        spec.upper = Some(upper.clone());
+        assert_eq!(output(&machine, &spec).await, seen);
+    }
+}
+
+#[tokio::test]
+async fn a_container_with_a_terminal_is_sat_at() {
+    let Some(machine) = Machine::new().await else { return };
+    let mut spec = machine.sh(
+        "terminal",
+        "test -t 0; test -t 1; test -t 2; : > /dev/tty; read line; echo \"<$line>\"; cat; true",
+    );
+    spec.terminal = true;
+    let mut container = machine.runtime.start(&spec).await.unwrap();
+    assert!(container.stdout.is_none() && container.stderr.is_none());
+    let terminal = container.terminal.take().unwrap();
+    let (mut from, mut to) = (terminal.try_clone().unwrap(), terminal);
+    let (heard, hears) = tokio::sync::oneshot::channel();
+    let reading = tokio::task::spawn_blocking(move || {
+        use std::io::Read;
+        let (mut seen, mut bytes, mut heard) = (String::new(), [0; 256], Some(heard));
+        // A terminal whose other side is closed gives an error.
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            if seen.contains("<hello>")
+                && let Some(heard) = heard.take()
+            {
+                let _ = heard.send(());
+            }
+        }
+        seen
+    });
+    std::io::Write::write_all(&mut to, b"hello\n").unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(30), hears).await.unwrap().unwrap();
+    let begun = std::time::Instant::now();
+    // Ctrl-C ends `cat`, because the terminal is that of its session; the shell around it does not mind.
+    let exit = loop {
+        tokio::select! {
+            exit = container.wait() => break exit.unwrap(),
+            () = tokio::time::sleep(std::time::Duration::from_millis(50)) => {
+                assert!(begun.elapsed() < std::time::Duration::from_secs(30), "Ctrl-C does not end it");
+                std::io::Write::write_all(&mut to, b"\x03").unwrap();
+            }
+        }
+    };
+    assert_ne!(exit.code, 0);
+    container.delete().await.unwrap();
+    drop(to);
+    let seen = reading.await.unwrap();
+    assert!(seen.contains("<hello>"), "{seen:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_containers_at_once() {
     let Some(machine) = Machine::new().await else { return };

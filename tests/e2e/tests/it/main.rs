@@ -12,6 +12,7 @@ mod finally;
 mod groups;
 mod infrastructure;
 mod kubectl;
+mod laptop;
 mod limits;
 mod many;
 mod nested;

@@ -22,6 +22,16 @@ pub enum Kind {
     Gap(Gap),
     /// How much of it there is in a second, on nodes that run nothing.
     Scale(Scale),
+    /// How long the whole command takes on this machine, with no cluster.
+    Local(Local),
+}
+
+/// A run with `ergon run`.
+pub struct Local {
+    /// Makes the run of this name.
+    pub run: fn(&str) -> Value,
+    /// How long it may take, in milliseconds.
+    pub budget: f64,
 }
 
 /// Runs with many gaps.
@@ -151,6 +161,16 @@ pub const CASES: &[Case] = &[
             between: Between::Pods,
             budget: 50.0,
         }),
+    },
+    Case {
+        name: "local-one-step",
+        about: "`ergon run` of a TaskRun with one step, the whole command",
+        kind: Kind::Local(Local { run: |name| shapes::task_run(name, 1), budget: 150.0 }),
+    },
+    Case {
+        name: "local-ten-in-a-row",
+        about: "`ergon run` of ten tasks in a row, the whole command",
+        kind: Kind::Local(Local { run: |name| shapes::chain(name, 10, Fuse::Never), budget: 1000.0 }),
     },
     scale("fake-100x3", "100 runs of three tasks in a row, a pod for each", 100, 3, |name| {
         shapes::on_fake_nodes(shapes::chain(name, 3, Fuse::Never))

@@ -3,13 +3,14 @@
 //! For each case of the first sort one plain pod (or as many at once as the case has tasks side by side), as many without
 //! any volume, and the runs, in turn, so that all see the same machine: a pod from its creation to its first container
 //! running, a run from its creation to its success, each as a watch sees it. Cases of the second sort are on fake nodes,
-//! which cost nothing. One line of JSON a case on standard output, a table on standard error, and a line in a file that
+//! which cost nothing. Those on this machine are of the whole command `ergon run`, and need no cluster. One line of JSON a case on standard output, a table on standard error, and a line in a file that
 //! the next time is compared with.
 
 mod cases;
 mod controller;
 mod fake_nodes;
 mod gaps;
+mod local;
 mod measure;
 mod scale;
 mod shapes;
@@ -38,6 +39,7 @@ use trend::{Entry, Figures, Last};
     name = "bench",
     after_help = "Examples:\n  bench --list\n  bench --only 'one-step|ten' --runs 20\n  \
         bench --only ^fake-            # the cases on fake nodes\n  \
+        bench --only ^local-           # those that need no cluster\n  \
         bench --check --trend /dev/null  # compare with nothing, and keep nothing"
 )]
 struct Arguments {
@@ -74,6 +76,7 @@ enum Measured {
     },
     Gaps(Gaps),
     Scale(scale::Measured),
+    Local(Times),
 }
 
 impl Row {
@@ -91,6 +94,12 @@ impl Row {
                 let p99 = gaps.percentile(99);
                 if p99 > case.budget {
                     over.push(format!("99 of 100 within {p99} ms, at most {} ms", case.budget));
+                }
+            }
+            (Kind::Local(case), Measured::Local(times)) => {
+                let median = times.median() * 1000.0;
+                if median > case.budget {
+                    over.push(format!("{median:.0} ms, at most {} ms", case.budget));
                 }
             }
             (Kind::Scale(case), Measured::Scale(measured)) => {
@@ -115,6 +124,7 @@ impl Row {
             Measured::Latency { raw, run, .. } => {
                 vec![("ratio", run.median() / raw.median()), ("run_s", run.median()), ("raw_s", raw.median())]
             }
+            Measured::Local(times) => vec![("run_s", times.median())],
             Measured::Gaps(gaps) => vec![("p50_ms", gaps.percentile(50)), ("p99_ms", gaps.percentile(99))],
             Measured::Scale(measured) => vec![
                 ("tasks_per_s", measured.rate()),
@@ -140,6 +150,11 @@ impl Row {
             }),
             (Kind::Gap(case), Measured::Gaps(gaps)) => gaps.json(self.case.name, case.budget),
             (_, Measured::Scale(measured)) => measured.json(self.case.name),
+            (Kind::Local(case), Measured::Local(times)) => json!({
+                "case": self.case.name, "runs": times.count(), "run_s": rounded(times.median()),
+                "run_min_s": rounded(times.min()), "run_max_s": rounded(times.max()),
+                "budget_ms": case.budget,
+            }),
             // A case is measured as its kind says.
             _ => Value::Null,
         }
@@ -150,7 +165,7 @@ impl Row {
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let is_wanted = |case: &&Case| arguments.only.as_ref().is_none_or(|only| only.is_match(case.name));
-    let mut wanted: Vec<&'static Case> = CASES.iter().filter(is_wanted).collect();
+    let wanted: Vec<&'static Case> = CASES.iter().filter(is_wanted).collect();
     ensure!(!wanted.is_empty(), "no case has such a name: see `bench --list`");
     if arguments.list {
         for case in wanted {
@@ -158,52 +173,79 @@ async fn main() -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(cluster) = Cluster::connect().await? else { return Ok(ExitCode::SUCCESS) };
-    let mut nodes = None;
-    if wanted.iter().any(|case| case.is_on_fake_nodes()) {
-        nodes = FakeNodes::get(&cluster).await?;
-        if nodes.is_none() {
-            eprintln!("cases on fake nodes are left out: the cluster has no nodes of type kwok");
-            wanted.retain(|case| !case.is_on_fake_nodes());
-        }
+    let mut bench =
+        Bench { times: arguments.runs.into(), entry: Entry::begin(), rows: Vec::new(), failed: Vec::new() };
+    let (here, there): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|case| matches!(case.kind, Kind::Local(_)));
+    for case in here {
+        let Kind::Local(local) = &case.kind else { continue };
+        let times = local::measure(case.name, local, bench.times).await;
+        bench.take(case, times.map(|times| Row { case, measured: Measured::Local(times) }));
     }
-
-    let mut entry = Entry::begin();
-    let before = Controller::find(&cluster).await?.memory().await?;
-    let mut rows = Vec::new();
-    let mut failed = Vec::new();
-    for case in wanted {
-        match bench(case, arguments.runs.into()).await.with_context(|| case.name) {
-            Ok(row) => {
-                println!("{}", row.json());
-                entry.cases.insert(case.name.to_owned(), row.figures());
-                rows.push(row);
-            }
-            Err(error) => {
-                println!("{}", json!({"case": case.name, "error": format!("{error:#}")}));
-                failed.push(format!("{error:#}"));
-            }
-        }
+    if !there.is_empty() {
+        let Some(cluster) = Cluster::connect().await? else { return Ok(ExitCode::SUCCESS) };
+        bench.in_cluster(&cluster, there).await?;
     }
-    let after = Controller::find(&cluster).await?.memory().await?;
-    println!(
-        "{}",
-        json!({"case": "controller-memory", "idle_mib": rounded(before), "after_mib": rounded(after)})
-    );
-    if let Some(nodes) = nodes {
-        nodes.remove().await?;
-    }
-
+    let Bench { entry, rows, failed, .. } = bench;
     let file = arguments.trend.unwrap_or_else(|| e2e::root().join("target/bench/trend.jsonl"));
     let last = Last::read(&file, &entry.machine);
     table::print(&entry, &rows, &last);
-    eprintln!("controller: {before:.1} MiB before, {after:.1} MiB after");
     entry.append(&file)?;
     for failure in &failed {
         eprintln!("not measured: {failure}");
     }
     let is_over = rows.iter().any(|row| !row.over().is_empty());
     Ok(if !failed.is_empty() || arguments.check && is_over { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What is measured, one case after another.
+struct Bench {
+    times: usize,
+    entry: Entry,
+    rows: Vec<Row>,
+    failed: Vec<String>,
+}
+
+impl Bench {
+    fn take(&mut self, case: &'static Case, measured: Result<Row>) {
+        match measured.with_context(|| case.name) {
+            Ok(row) => {
+                println!("{}", row.json());
+                self.entry.cases.insert(case.name.to_owned(), row.figures());
+                self.rows.push(row);
+            }
+            Err(error) => {
+                println!("{}", json!({"case": case.name, "error": format!("{error:#}")}));
+                self.failed.push(format!("{error:#}"));
+            }
+        }
+    }
+
+    async fn in_cluster(&mut self, cluster: &Cluster, mut wanted: Vec<&'static Case>) -> Result<()> {
+        let mut nodes = None;
+        if wanted.iter().any(|case| case.is_on_fake_nodes()) {
+            nodes = FakeNodes::get(cluster).await?;
+            if nodes.is_none() {
+                eprintln!("cases on fake nodes are left out: the cluster has no nodes of type kwok");
+                wanted.retain(|case| !case.is_on_fake_nodes());
+            }
+        }
+        let before = Controller::find(cluster).await?.memory().await?;
+        for case in wanted {
+            let measured = bench(case, self.times).await;
+            self.take(case, measured);
+        }
+        let after = Controller::find(cluster).await?.memory().await?;
+        println!(
+            "{}",
+            json!({"case": "controller-memory", "idle_mib": rounded(before), "after_mib": rounded(after)})
+        );
+        eprintln!("controller: {before:.1} MiB before, {after:.1} MiB after");
+        if let Some(nodes) = nodes {
+            nodes.remove().await?;
+        }
+        Ok(())
+    }
 }
 
 async fn bench(case: &'static Case, times: usize) -> Result<Row> {
@@ -215,6 +257,7 @@ async fn bench(case: &'static Case, times: usize) -> Result<Row> {
             }
             Kind::Gap(gap) => Measured::Gaps(gaps::measure(space, case.name, gap, times.div_ceil(3)).await?),
             Kind::Scale(scale) => Measured::Scale(scale::measure(space, scale).await?),
+            Kind::Local(local) => Measured::Local(local::measure(case.name, local, times).await?),
         });
         Ok(())
     })

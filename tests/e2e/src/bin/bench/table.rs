@@ -52,6 +52,22 @@ pub fn print(entry: &Entry, rows: &[Row], last: &Last) {
             last.change(name, "p99_ms", gaps.percentile(99)),
         );
     }
+    let here = rows.iter().filter_map(|row| match (&row.case.kind, &row.measured) {
+        (Kind::Local(case), Measured::Local(times)) => Some((row.case.name, case, times)),
+        _ => None,
+    });
+    for (at, (name, case, times)) in here.enumerate() {
+        if at == 0 {
+            eprintln!("{:<22} {:>4}  {:>20}  {:>10}", "case", "runs", "command, s", "budget, ms");
+        }
+        eprintln!(
+            "{name:<22} {:>4}  {:>20}  {:>10.0}  {}",
+            times.count(),
+            times.to_string(),
+            case.budget,
+            last.change(name, "run_s", times.median()),
+        );
+    }
     if rows.iter().any(|row| matches!(row.measured, Measured::Scale(_))) {
         eprintln!(
             "{:<22} {:>8} {:>11} {:>13} {:>14} {:>13}",
