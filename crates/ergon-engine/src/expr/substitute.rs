@@ -7,7 +7,7 @@ use ergon_api::{Known, ParamType, ParamValue, ScriptValue, types};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::Scope;
+use super::{Scope, is_mark};
 
 /// Replaces the references in a text by their values; those that are unknown, or no text, stay as they are.
 pub fn expand(text: &str, scope: &Scope) -> String {
@@ -140,6 +140,8 @@ pub fn cel_values(values: &BTreeMap<String, ScriptValue>) -> BTreeMap<String, Va
 /// A value as an expression sees it: a number is one, if its declaration says so.
 pub fn cel_value(value: &ScriptValue) -> Option<Value> {
     Some(match (&value.value.as_ref()?.0, value.type_) {
+        // Any number will do for what is thrown away.
+        (ParamValue::String(text), Some(ParamType::Number)) if is_mark(text) => 1.into(),
         (ParamValue::String(text), Some(ParamType::Number)) => {
             types::number(text).map_or_else(|| text.as_str().into(), Value::Number)
         }
