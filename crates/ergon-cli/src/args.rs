@@ -89,6 +89,10 @@ pub enum Command {
     Shell(commands::shell::ShellArgs),
     Replay(commands::replay::ReplayArgs),
     Runs(commands::runs::RunsArgs),
+    Fmt(commands::fmt::FmtArgs),
+    Convert(commands::convert::ConvertArgs),
+    Graph(commands::graph::GraphArgs),
+    New(commands::new::NewArgs),
     Start(commands::start::StartArgs),
     #[command(visible_alias = "ls")]
     List(commands::list::ListArgs),

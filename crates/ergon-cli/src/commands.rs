@@ -2,16 +2,20 @@
 
 pub mod cancel;
 pub mod completion;
+pub mod convert;
 pub mod delete;
 pub mod describe;
 pub mod explain;
+pub mod fmt;
 mod follow;
+pub mod graph;
 pub mod images;
 pub mod install;
 mod interrupts;
 pub mod lint;
 pub mod list;
 pub mod logs;
+pub mod new;
 pub mod replay;
 pub mod run;
 pub mod runs;
@@ -33,6 +37,10 @@ pub async fn dispatch(cli: Cli, console: Console) -> Result {
         Command::Run(args) => Box::pin(run::run(args, console)).await,
         Command::Test(args) => Box::pin(test::test(args, console)).await,
         Command::Lint(args) => lint::lint(args, console),
+        Command::Fmt(args) => fmt::fmt(&args, console),
+        Command::Convert(args) => convert::convert(&args, console),
+        Command::Graph(args) => graph::graph(&args, console),
+        Command::New(args) => new::new(args, console),
         Command::Start(args) => start::start(args, cluster, console).await,
         Command::List(args) => list::list(args, cluster, console).await,
         Command::Describe(args) => describe::describe(args, cluster, console).await,

@@ -5,6 +5,7 @@
 mod args;
 mod cluster;
 mod commands;
+mod complete;
 mod console;
 mod failure;
 mod junit;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
     // kube and the registry client are built without a provider of their own; a second install would be our mistake
     // and is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    complete::if_asked();
     let console = Console::of_process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

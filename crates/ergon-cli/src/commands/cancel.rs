@@ -1,10 +1,12 @@
 //! `ergon cancel`: ending a run before its time.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use ergon_client::Cancel;
 
 use crate::args::ClusterArgs;
 use crate::cluster::{connect, find_run};
+use crate::complete::runs;
 use crate::console::Console;
 use crate::failure::Result;
 
@@ -17,7 +19,7 @@ Examples:
   ergon cancel -L --graceful       let running tasks end, then run `finally`")]
 pub struct CancelArgs {
     /// The run: NAME, pipelinerun/NAME or taskrun/NAME.
-    #[arg(required_unless_present = "last")]
+    #[arg(required_unless_present = "last", add = ArgValueCompleter::new(runs))]
     name: Option<String>,
 
     /// The newest run of the namespace.

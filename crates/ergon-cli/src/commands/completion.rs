@@ -1,13 +1,14 @@
 //! `ergon completion`: what shells need to complete commands.
 
-use clap::{Args, CommandFactory, ValueEnum};
-use clap_complete::Shell;
+use clap::{Args, ValueEnum};
 
-use crate::args::Cli;
+use crate::complete::{SHELLS, VARIABLE};
 use crate::console::Console;
 use crate::failure::Result;
 
-/// Prints a script that makes a shell complete this command's words.
+/// Prints a script that makes a shell complete this command's words, and names of runs, pipelines and tasks.
+///
+/// The shell asks this command each time, and it asks the cluster, for two seconds at most.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -30,11 +31,13 @@ enum ShellArg {
 
 pub fn completion(args: &CompletionArgs, console: Console) -> Result {
     let shell = match args.shell {
-        ShellArg::Bash => Shell::Bash,
-        ShellArg::Zsh => Shell::Zsh,
-        ShellArg::Fish => Shell::Fish,
+        ShellArg::Bash => "bash",
+        ShellArg::Zsh => "zsh",
+        ShellArg::Fish => "fish",
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "ergon", &mut script);
+    if let Some(completer) = SHELLS.completer(shell) {
+        completer.write_registration(VARIABLE, "ergon", "ergon", "ergon", &mut script)?;
+    }
     console.print(&String::from_utf8_lossy(&script))
 }

@@ -1,9 +1,11 @@
 //! `ergon delete`: removing runs.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use crate::args::ClusterArgs;
 use crate::cluster::{connect, find_run};
+use crate::complete::runs;
 use crate::console::Console;
 use crate::failure::Result;
 
@@ -16,7 +18,7 @@ Examples:
   ergon delete -L")]
 pub struct DeleteArgs {
     /// The runs: NAME, pipelinerun/NAME or taskrun/NAME.
-    #[arg(required_unless_present = "last", value_name = "NAME")]
+    #[arg(required_unless_present = "last", value_name = "NAME", add = ArgValueCompleter::new(runs))]
     names: Vec<String>,
 
     /// The newest run of the namespace.

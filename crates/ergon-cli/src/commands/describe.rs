@@ -1,6 +1,7 @@
 //! `ergon describe`: everything about one object.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use ergon_api::{Pipeline, StepState, Task, TaskRun, reasons};
 use ergon_client::{Ergon, Error, LogEvent, LogOptions, Run, RunKind};
 use futures::TryStreamExt;
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use crate::args::{ClusterArgs, Output};
 use crate::cluster::{Kind, Name, connect};
+use crate::complete::runs;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
 use crate::render::{Tail, describe_pipeline, describe_run, describe_task, objects};
@@ -26,7 +28,7 @@ Examples:
   ergon describe pipeline/build -o yaml")]
 pub struct DescribeArgs {
     /// The object: NAME of a run, or KIND/NAME.
-    #[arg(required_unless_present = "last", num_args = 1..=2, value_name = "NAME")]
+    #[arg(required_unless_present = "last", num_args = 1..=2, value_name = "NAME", add = ArgValueCompleter::new(runs))]
     name: Vec<String>,
 
     /// The newest run of the namespace.

@@ -1,11 +1,13 @@
 //! `ergon logs`: the logs of a run.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use ergon_client::LogOptions;
 
 use super::follow;
 use crate::args::ClusterArgs;
 use crate::cluster::{connect, find_run};
+use crate::complete::runs;
 use crate::console::Console;
 use crate::failure::Result;
 
@@ -21,7 +23,7 @@ Examples:
   ergon logs build-1 --task test --step unit --tail 50")]
 pub struct LogsArgs {
     /// The run: NAME, pipelinerun/NAME or taskrun/NAME.
-    #[arg(required_unless_present = "last")]
+    #[arg(required_unless_present = "last", add = ArgValueCompleter::new(runs))]
     name: Option<String>,
 
     /// The newest run of the namespace.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use ergon_api::manifest::Object;
 use ergon_api::{Document, Group, Param, ParamSpec, ParamValue, WorkspaceBinding};
 use ergon_client::{Ergon, LogOptions, Run, RunKind, Start, Submitted, params};
@@ -11,6 +12,7 @@ use serde_json::Value;
 use super::follow;
 use crate::args::{ClusterArgs, Output, assignment};
 use crate::cluster::{Kind, Name, connect};
+use crate::complete::pipelines_and_tasks;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
 use crate::render::{name_of, objects};
@@ -29,7 +31,8 @@ Examples:
   ergon start -f pipeline.yaml -p tag=v1 -o name")]
 pub struct StartArgs {
     /// The pipeline or task: NAME, pipeline/NAME, task/NAME, or the kind and the name.
-    #[arg(num_args = 0..=2, required_unless_present = "files", value_name = "NAME")]
+    #[arg(num_args = 0..=2, required_unless_present = "files", value_name = "NAME",
+        add = ArgValueCompleter::new(pipelines_and_tasks))]
     target: Vec<String>,
 
     /// A file with what to run; `-` is standard input. May be repeated.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong here is to fail the test")]
 
+mod author;
 mod lint;
 mod plans;
 mod program;

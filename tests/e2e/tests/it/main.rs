@@ -21,7 +21,6 @@ mod refused;
 mod replicas;
 mod results;
 mod retries;
-mod secrets;
 mod security;
 mod shared;
 mod sidecars;
