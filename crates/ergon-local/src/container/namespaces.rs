@@ -61,5 +61,8 @@ pub(super) fn forbidden(deed: &str, error: &dyn Display) -> Failure {
          on Debian `sysctl -w kernel.unprivileged_userns_clone=1`, \
          on Ubuntu 23.10 and later `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`; or run as root"
     };
+    let error = error.to_string();
+    // The kernel's words for a limit that is reached would send people to look at their disks.
+    let error = if error.starts_with("ENOSPC") { "this system allows no more of them" } else { &error };
     Failure::new(format!("cannot {deed}: {error}; {remedy}"))
 }

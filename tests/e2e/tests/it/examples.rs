@@ -311,7 +311,7 @@ async fn on_this_machine(cluster: &Cluster, folder: &Path, expected: &Expected) 
 }
 
 /// The folder in which `ergon run` keeps images, with the two that the examples use.
-async fn local_images(cluster: &Cluster) -> Result<&'static Path> {
+pub(super) async fn local_images(cluster: &Cluster) -> Result<&'static Path> {
     static HOME: OnceCell<PathBuf> = OnceCell::const_new();
     let home = HOME.get_or_try_init(async || {
         let home = root().join("target/e2e-home");

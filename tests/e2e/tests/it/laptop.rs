@@ -391,3 +391,28 @@ async fn a_shell_has_the_terminal() -> Result<()> {
     ensure!(seat.end().await? == Some(0), "{:?}", seat.seen());
     laptop.ensure_clean("sleep 76543")
 }
+
+#[tokio::test]
+async fn where_namespaces_are_forbidden_it_says_what_to_do() -> Result<()> {
+    let Some(laptop) = Laptop::new("forbidden").await? else { return Ok(()) };
+    let task = "apiVersion: ergon.dev/v1\nkind: Task\nmetadata: {name: t}\nspec: {steps: [{name: s, image: \"localhost/busybox:1\", script: \"true\"}]}\n";
+    let task = laptop.file("t.yaml", task)?;
+    // Root of a user namespace that may have no other one inside, and without its rights.
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all \"$@\"";
+    let program = ergon().display().to_string();
+    let arguments = ["--user", "--map-root-user", "sh", "-c", script, "sh", &program, "run", &task];
+    let home = laptop.home();
+    let said = run_program(Path::new("unshare"), &arguments, &[("ERGON_HOME", home.as_os_str())], "").await?;
+    if said.stderr.contains("unshare: ") || said.stderr.contains("max_user_namespaces: ") {
+        eprintln!("skipped: {}", said.stderr);
+        return Ok(());
+    }
+    ensure!(said.code == Some(1), "{said:?}");
+    let wanted = [
+        "cannot make a user namespace: this system allows no more of them",
+        "CAP_SYS_ADMIN",
+        "start the outer container with",
+    ];
+    ensure!(wanted.iter().all(|text| said.stdout.contains(text)), "{said:?}");
+    laptop.ensure_clean("none")
+}

@@ -16,6 +16,7 @@ mod laptop;
 mod limits;
 mod many;
 mod nested;
+mod parity;
 mod private;
 mod refused;
 mod replicas;
