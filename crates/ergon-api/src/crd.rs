@@ -320,7 +320,7 @@ fn remove_property(schema: &mut Value, name: &str) {
 
 /// Takes out what declarations of parameters and results have under `ergon.dev` alone.
 fn without_types(schema: &mut Value) {
-    for name in ["pattern", "minimum", "maximum", "schema"] {
+    for name in ["pattern", "minimum", "maximum", "schema", "filter", "filterValues", "celValues"] {
         remove_property(schema, name);
     }
     each_schema(schema, &mut |map| {

@@ -4,6 +4,7 @@
 //! for references finds them, and whoever puts values in puts them beside the script and never into it. What the names
 //! may be is checked by [`crate::validate`], and `ergon-engine` renders the script.
 
+mod conditions;
 mod fields;
 
 use std::collections::BTreeMap;
@@ -102,6 +103,7 @@ pub fn bind_task(task: &mut TaskSpec) {
 }
 
 fn bind_within(task: &mut TaskSpec, outer: &[ParamSpec]) {
+    conditions::bind_steps(task, outer);
     for sidecar in &mut task.sidecars {
         bind(sidecar.script.as_deref(), &mut sidecar.script_values, &task.params, outer);
     }
@@ -113,6 +115,7 @@ fn bind_within(task: &mut TaskSpec, outer: &[ParamSpec]) {
 /// [`bind_task`] for the tasks that are written out in a pipeline. Pipelines that are written out in it are left as they
 /// are: they run as runs of their own.
 pub fn bind_pipeline(pipeline: &mut PipelineSpec) {
+    conditions::bind_tasks(pipeline);
     for task in pipeline.tasks.iter_mut().chain(&mut pipeline.finally) {
         if let Some(embedded) = &mut task.task_spec {
             bind_within(&mut embedded.task, &pipeline.params);

@@ -1,9 +1,11 @@
 //! Fan-out: one pipeline task, run once for each combination of values.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Param, lenient};
+use crate::{Param, ScriptValue, lenient, opaque};
 
 /// Runs a pipeline task once for each combination.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +19,14 @@ pub struct Matrix {
     /// others to that combination.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient::or_default")]
     pub include: Vec<IncludeParams>,
+    /// An expression in the Common Expression Language that a combination has to fulfil, as in
+    /// `matrix.os != 'mac' || matrix.version == '2'`. `ergon.dev` only.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::text")]
+    pub filter: Option<String>,
+    /// What the other names in `filter` stand for. Filled in when a run starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "opaque::object")]
+    pub filter_values: Option<BTreeMap<String, ScriptValue>>,
 }
 
 impl Matrix {

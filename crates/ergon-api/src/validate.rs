@@ -6,6 +6,7 @@
 //! Under `tekton.dev` exactly what Tekton's admission refuses is refused, and messages begin with its words. Under
 //! `ergon.dev` more is: all that is surely a mistake, such as a variable that nothing provides.
 
+mod conditions;
 mod gates;
 mod names;
 mod params;

@@ -4,11 +4,14 @@
 //! alone as a list item becomes many items. One difference, on purpose: a value that was put in is never scanned
 //! again, so a parameter cannot bring references of its own.
 
-pub mod cel;
+pub use ergon_cel as cel;
+
 mod mark;
 mod scope;
 mod substitute;
 
 pub(crate) use mark::{LATER, is_mark};
 pub use scope::Scope;
-pub use substitute::{expand, expand_items, expand_json, expand_object, expand_value};
+pub use substitute::{
+    cel_value, cel_values, expand, expand_items, expand_json, expand_object, expand_value, expand_values,
+};

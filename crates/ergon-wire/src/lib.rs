@@ -13,8 +13,8 @@ mod shim;
 pub use credentials::{Credential, CredentialUsage, Credentials};
 pub use frame::{FRAME_LIMIT, read_frame, write_frame};
 pub use plan::{
-    Breakpoints, Condition, OnError, PLAN_VERSION, PodPlan, ReportTarget, Script, ScriptValue, StepPlan,
-    TaskPlan, try_name,
+    Breakpoints, CelValue, Condition, OnError, PLAN_VERSION, PodPlan, ReportTarget, Script, ScriptValue,
+    StepPlan, TaskPlan, try_name,
 };
 pub use record::{Exit, ExitRecord, HAS_SECRET, ResultValue, StepResult, TerminationMessage, message_limit};
 pub use report::{PodReport, ReportAnswer, StepReport, StepState};

@@ -212,8 +212,21 @@ pub enum Condition {
     In { input: String, values: Vec<String> },
     /// The input is none of the values.
     NotIn { input: String, values: Vec<String> },
-    /// An expression in the Common Expression Language.
-    Cel { expression: String },
+    /// An expression in the Common Expression Language. `values`: what its names stand for, where it has some.
+    Cel {
+        expression: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        values: Option<BTreeMap<String, CelValue>>,
+    },
+}
+
+/// What a name in an expression stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CelValue {
+    Known(serde_json::Value),
+    /// What an earlier step left, as in [`StepPlan::references`].
+    Later(String),
 }
 
 /// Where a step waits until a person has had a look and tells it to go on.

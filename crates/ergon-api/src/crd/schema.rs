@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn optional_structures_keep_their_fields() {
         let schema = of::<PipelineTask>();
-        assert_eq!(schema["properties"]["matrix"]["properties"].as_object().unwrap().len(), 2);
+        assert_eq!(schema["properties"]["matrix"]["properties"].as_object().unwrap().len(), 4);
         assert!(
             schema["properties"]["taskSpec"]["properties"]["steps"]["items"]["properties"]["script"]
                 .is_object()

@@ -116,14 +116,22 @@ impl Reader {
                 for (name, field) in fields {
                     let inner = match name.as_str() {
                         // Scripts have a language of their own, and conditions in CEL too.
-                        "script" | "scriptValues" | "cel" | "description" | "metadata" => continue,
+                        "script" | "scriptValues" | "cel" | "celValues" | "description" | "metadata" => {
+                            continue;
+                        }
                         "default" if !self.defaults => continue,
                         "pipelineSpec" if !self.inner_pipelines => continue,
                         // It is its controller's.
                         "spec" if is_custom => continue,
                         "matrix" => {
                             tags.is_changed |= read_lists(field);
-                            self
+                            // It is an expression, which has names of its own.
+                            let filter = field.as_object_mut().and_then(|matrix| matrix.remove("filter"));
+                            self.value(field, &format!("{path}.matrix"), tags);
+                            if let (Some(filter), Some(matrix)) = (filter, field.as_object_mut()) {
+                                matrix.insert("filter".to_owned(), filter);
+                            }
+                            continue;
                         }
                         "taskSpec" => Self { defaults: false, ..self },
                         "pipelineSpec" => Self { defaults: true, ..self },

@@ -90,7 +90,7 @@ fn is_harmless(hir: &Hir) -> bool {
 }
 
 fn is_harmless_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_-.:/@+,%=".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"_-.:/@+,%".contains(&byte)
 }
 
 #[cfg(test)]

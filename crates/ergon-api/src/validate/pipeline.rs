@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::scope::{Scope, declared, each_variable, each_variable_except, tekton_reads};
-use super::{Errors, params, references, scripts, step, task};
+use super::{Errors, conditions, params, references, scripts, step, task};
 use crate::variables::{Part, Variable, variables};
 use crate::{EmbeddedTask, Group, Matrix, ParamSpec, ParamType, ParamValue, PipelineSpec, PipelineTask};
 
@@ -195,8 +195,12 @@ impl Place<'_> {
         if let Some(matrix) = &task.matrix {
             self.check_matrix(errors, &format!("{path}.matrix"), matrix);
         }
+        self.check_conditions(errors, path);
         // What is written out inside has scopes of its own, and is checked with them.
         each_variable_except(path, task, &["taskSpec", "pipelineSpec"], |path, variable| {
+            if errors.group == Group::Ergon && path.ends_with(".cel") {
+                return;
+            }
             Self::check_prefix(errors, path, variable);
             if !self.scope.check(errors, path, variable) {
                 self.check_variable(errors, path, variable);
@@ -276,6 +280,46 @@ impl Place<'_> {
             each_variable_except(&path, step, except, |path, variable| check(errors, path, variable));
             errors.ours(|errors| scripts::each_name(errors, &format!("{path}.script"), step, check));
         }
+    }
+
+    /// Expressions in CEL are typed against what the task can see.
+    fn check_conditions(&self, errors: &mut Errors, path: &str) {
+        let matrix = self.task.matrix.iter().flat_map(|matrix| {
+            matrix.params.iter().chain(matrix.include.iter().flat_map(|include| &include.params))
+        });
+        let mut names = conditions::Names {
+            roots: &["params", "tasks", "context", "workspaces"],
+            type_of: &|variable| self.scope.type_of(variable).or_else(|| self.result_type(variable)),
+            params: self.scope.param_names().into_iter().map(str::to_owned).collect(),
+            matrix: matrix.map(|param| param.name.clone()).collect(),
+        };
+        let check = |errors: &mut Errors, path: &str, text: &str, names: &conditions::Names<'_>| {
+            conditions::check(errors, path, text, names, |errors, variable| {
+                if !self.scope.check(errors, path, variable) {
+                    self.check_variable(errors, path, variable);
+                }
+            });
+        };
+        errors.ours(|errors| {
+            for (index, when) in self.task.when.iter().enumerate() {
+                if let Some(text) = &when.cel {
+                    check(errors, &format!("{path}.when[{index}].cel"), text, &names);
+                }
+            }
+        });
+        let Some(filter) = self.task.matrix.as_ref().and_then(|matrix| matrix.filter.as_ref()) else {
+            return;
+        };
+        let path = format!("{path}.matrix.filter");
+        if errors.group == Group::Tekton {
+            return errors.add_with_help(
+                path,
+                "unknown field `filter`",
+                "`ergon.dev` has it, and `tekton.dev` has not",
+            );
+        }
+        names.roots = &["matrix", "params", "tasks", "context", "workspaces"];
+        check(errors, &path, filter, &names);
     }
 
     /// What is given to a Task fits the types that it declares, as far as both are known.

@@ -87,7 +87,7 @@ fn is_like_url(name: &str) -> bool {
 pub(super) fn check_when(errors: &mut Errors, path: &str, when: &[WhenExpression]) {
     for (index, expression) in when.iter().enumerate() {
         let path = format!("{path}[{index}]");
-        let WhenExpression { input, operator, values, cel } = expression;
+        let WhenExpression { input, operator, values, cel, cel_values: _ } = expression;
         if cel.is_some() {
             if !input.is_empty() || operator.is_some() || !values.is_empty() {
                 errors.add(

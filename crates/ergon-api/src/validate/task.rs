@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::scope::{Scope, declared, each_variable, each_variable_except, tekton_reads};
-use super::{Errors, names, params, scripts, step};
+use super::{Errors, conditions, names, params, scripts, step};
 use crate::variables::Variable;
-use crate::{ParamType, Step, TaskResult, TaskSpec};
+use crate::{Group, ParamType, Step, TaskResult, TaskSpec};
 
 /// Checks a Task. `outer` is what the run or pipeline around it declares.
 pub(super) fn check(errors: &mut Errors, path: &str, spec: &TaskSpec, outer: &Scope<'_>) {
@@ -144,7 +144,12 @@ fn check_variables(errors: &mut Errors, path: &str, spec: &TaskSpec, scope: &Sco
         };
         let path = format!("{path}.steps[{index}]");
         let except = scripts::read_elsewhere(errors, step.script.as_deref(), &step.script_values);
-        each_variable_except(&path, step, except, |path, variable| check(errors, path, variable));
+        each_variable_except(&path, step, except, |path, variable| {
+            if errors.group != Group::Ergon || !path.ends_with(".cel") {
+                check(errors, path, variable);
+            }
+        });
+        errors.ours(|errors| check_conditions(errors, &path, step, spec, scope));
         errors.ours(|errors| {
             let own = scripts::Own::of_task(spec, index, scope);
             scripts::check(errors, &format!("{path}.script"), step, &own, scope, &mut check);
@@ -186,6 +191,28 @@ fn check_variables(errors: &mut Errors, path: &str, spec: &TaskSpec, scope: &Sco
     });
     for (index, result) in spec.results.iter().enumerate() {
         check_result_value(errors, &format!("{path}.results[{index}]"), result, &spec.steps);
+    }
+}
+
+/// Expressions in CEL are typed against what a step can see.
+fn check_conditions(errors: &mut Errors, path: &str, step: &Step, spec: &TaskSpec, scope: &Scope<'_>) {
+    let type_of = |variable: &Variable| scope.type_of(variable);
+    let names = conditions::Names {
+        roots: &["params", "steps", "context", "workspaces"],
+        type_of: &type_of,
+        params: scope.param_names().into_iter().map(str::to_owned).collect(),
+        matrix: Vec::new(),
+    };
+    for (index, when) in step.when.iter().enumerate() {
+        // What was bound when its run started was checked before.
+        let Some(text) = when.cel.as_ref().filter(|_| when.cel_values.is_none() && !errors.is_read_already)
+        else {
+            continue;
+        };
+        let path = format!("{path}.when[{index}].cel");
+        conditions::check(errors, &path, text, &names, |errors, variable| {
+            check_variable(errors, &path, variable, spec, scope);
+        });
     }
 }
 

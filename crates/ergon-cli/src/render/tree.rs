@@ -142,7 +142,7 @@ impl Tree {
     /// that before what waits.
     pub fn render(&self, columns: usize, rows: usize, now: Instant, style: Style) -> Vec<String> {
         let mut blocks: Vec<(u8, Vec<String>)> =
-            self.tasks.iter().map(|task| (task.rank(), task.lines(now, style))).collect();
+            self.tasks.iter().map(|task| (task.rank(), task.lines(columns, now, style))).collect();
         let pulls = self.pulls.iter().map(|(image, (done, total))| {
             let total = total.map(|total| format!(" of {}", bytes(total))).unwrap_or_default();
             (0, vec![format!("{} pulling {image} {}{total}", spinner(now), bytes(*done))])
@@ -187,12 +187,16 @@ impl Task {
         }
     }
 
-    fn lines(&self, now: Instant, style: Style) -> Vec<String> {
+    fn lines(&self, columns: usize, now: Instant, style: Style) -> Vec<String> {
+        // A name that is too long gives way to the time after it.
+        let short = |name: &str| clip(name, columns.saturating_sub(12).max(6));
         let note = if self.note.is_empty() { String::new() } else { format!("  {}", self.note) };
-        let mut lines = vec![format!("{}{}", line(&self.name, &self.state, now, style), style.dim(&note))];
+        let mut lines =
+            vec![format!("{}{}", line(&short(&self.name), &self.state, now, style), style.dim(&note))];
         if matches!(self.state, State::Running { .. }) {
             let steps = self.steps.iter();
-            lines.extend(steps.map(|step| format!("  {}", line(&step.name, &step.state, now, style))));
+            lines
+                .extend(steps.map(|step| format!("  {}", line(&short(&step.name), &step.state, now, style))));
         }
         lines
     }
@@ -301,9 +305,9 @@ mod tests {
         expect![[r"
             * build  5s
               ✗ lint  1…
-              * compile…
-            * test[0]  …
-            * test[1]  …
+              * compi… …
+            * test[…  5s
+            * test[…  5s
             … 2 have en…
         "]]
         .assert_eq(&shown(&events, 12, 6));

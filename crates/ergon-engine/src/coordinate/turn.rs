@@ -1,7 +1,9 @@
 //! A step's turn has come: whether it runs, and with which values in the place of its references.
 
 use ergon_template::is_too_long;
-use ergon_wire::{Condition, Exit, ExitRecord, RunCommand, Script, ScriptValue, StepPlan, TaskPlan};
+use ergon_wire::{
+    CelValue, Condition, Exit, ExitRecord, RunCommand, Script, ScriptValue, StepPlan, TaskPlan,
+};
 
 use super::values::Values;
 use crate::expr::cel;
@@ -60,8 +62,21 @@ fn holds(condition: &Condition, values: &Values<'_>) -> Result<bool, String> {
     match condition {
         Condition::In { input, values } => Ok(contains(input, values)),
         Condition::NotIn { input, values } => Ok(!contains(input, values)),
-        Condition::Cel { expression } => {
+        Condition::Cel { expression, values: None } => {
             cel::holds(&values.put(expression)).map_err(|error| error.to_string())
+        }
+        Condition::Cel { expression, values: Some(named) } => {
+            let value = |value: &CelValue| match value {
+                CelValue::Known(known) => Some(known.clone()),
+                CelValue::Later(reference) => {
+                    let found = values.named(std::slice::from_ref(reference)).remove(reference)?;
+                    serde_json::to_value(found).ok()
+                }
+            };
+            let known =
+                named.iter().filter_map(|(name, named)| Some((name.clone(), value(named)?))).collect();
+            let holds = cel::Expression::read(expression).and_then(|expression| expression.holds(&known));
+            holds.map_err(|error| error.to_string())
         }
     }
 }

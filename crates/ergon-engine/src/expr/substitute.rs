@@ -1,11 +1,13 @@
 //! Putting values in the place of references.
 
-use ergon_api::ParamValue;
+use std::collections::BTreeMap;
+
 use ergon_api::variables::{Part, variables};
+use ergon_api::{Known, ParamType, ParamValue, ScriptValue, types};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::Scope;
+use super::{Scope, is_mark};
 
 /// Replaces the references in a text by their values; those that are unknown, or no text, stay as they are.
 pub fn expand(text: &str, scope: &Scope) -> String {
@@ -77,12 +79,14 @@ pub fn expand_json(value: &mut Value, scope: &Scope) {
             }
         }
         Value::Object(fields) => {
-            // A script with tags is never written to: what they stand for is beside it.
+            // A script with tags is never written to, nor an expression with names: what they stand for is beside it.
             let is_template = fields.contains_key(SCRIPT_VALUES);
+            let is_bound = fields.contains_key(CEL_VALUES);
             for (name, field) in fields {
                 match field {
                     Value::String(_) if name == "script" && is_template => {}
-                    Value::Object(values) if name == SCRIPT_VALUES => {
+                    Value::String(_) if name == "cel" && is_bound => {}
+                    Value::Object(values) if name == SCRIPT_VALUES || name == CEL_VALUES => {
                         for value in values.values_mut() {
                             expand_script_value(value, scope);
                         }
@@ -107,6 +111,47 @@ pub fn expand_json(value: &mut Value, scope: &Scope) {
 
 /// The field of a step with what its script's tags stand for.
 const SCRIPT_VALUES: &str = "scriptValues";
+/// The field of a condition with what the names in its expression stand for.
+const CEL_VALUES: &str = "celValues";
+
+/// Puts values in the place of the references beside an expression.
+pub fn expand_values(
+    values: Option<&BTreeMap<String, ScriptValue>>,
+    scope: &Scope,
+) -> Option<BTreeMap<String, ScriptValue>> {
+    let expanded = |value: &ScriptValue| {
+        let found = variables(value.reference.as_deref().unwrap_or_default());
+        let known = found.first().and_then(|variable| scope.look_up(variable));
+        match known {
+            Some(known) => {
+                ScriptValue { reference: None, value: Some(Known(known.into_owned())), ..value.clone() }
+            }
+            None => value.clone(),
+        }
+    };
+    Some(values?.iter().map(|(name, value)| (name.clone(), expanded(value))).collect())
+}
+
+/// The values of an expression's names as it sees them, those that are known.
+pub fn cel_values(values: &BTreeMap<String, ScriptValue>) -> BTreeMap<String, Value> {
+    values.iter().filter_map(|(name, value)| Some((name.clone(), cel_value(value)?))).collect()
+}
+
+/// A value as an expression sees it: a number is one, if its declaration says so.
+pub fn cel_value(value: &ScriptValue) -> Option<Value> {
+    Some(match (&value.value.as_ref()?.0, value.type_) {
+        // Any number will do for what is thrown away.
+        (ParamValue::String(text), Some(ParamType::Number)) if is_mark(text) => 1.into(),
+        (ParamValue::String(text), Some(ParamType::Number)) => {
+            types::number(text).map_or_else(|| text.as_str().into(), Value::Number)
+        }
+        (ParamValue::String(text), Some(ParamType::Boolean)) if text == "true" || text == "false" => {
+            Value::Bool(text == "true")
+        }
+        (ParamValue::Secret(_), _) => return None,
+        (known, _) => serde_json::to_value(known).ok()?,
+    })
+}
 
 /// Puts a value in the place of a reference, or the other reference that it stands for. A value is not looked at again.
 fn expand_script_value(value: &mut Value, scope: &Scope) {
@@ -169,8 +214,6 @@ fn lone(text: &str, scope: &Scope) -> Option<ParamValue> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use ergon_api::variables::variables;
-use ergon_api::{Group, Step, StepOutputConfig, WhenExpression, WhenOperator};
-use ergon_wire::{Breakpoints, Condition, OnError, Script, StepPlan};
+use ergon_api::{Group, ScriptValue, Step, StepOutputConfig, WhenExpression, WhenOperator};
+use ergon_wire::{Breakpoints, CelValue, Condition, OnError, Script, StepPlan};
 use k8s_openapi::api::core::v1::{Container, EnvVar, VolumeMount};
 
 use super::{PodError, PodInput, merge, script, security, volumes};
 use crate::Library;
 use crate::action::ImageConfig;
+use crate::expr::cel_value;
 use crate::task::paths::{self, step_container};
 use crate::task::verdict::continues;
 
@@ -144,7 +145,17 @@ fn references<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
 fn condition(when: &WhenExpression) -> Condition {
     let (input, values) = (when.input.clone(), when.values.clone());
     match (&when.cel, when.operator) {
-        (Some(expression), _) => Condition::Cel { expression: expression.clone() },
+        (Some(expression), _) => {
+            let later = |value: &ScriptValue| {
+                let found = variables(value.reference.as_deref()?);
+                found.first().map(|variable| CelValue::Later(variable.text.clone()))
+            };
+            let value = |value: &ScriptValue| cel_value(value).map(CelValue::Known).or_else(|| later(value));
+            let values = when.cel_values.as_ref().map(|values| {
+                values.iter().filter_map(|(name, known)| Some((name.clone(), value(known)?))).collect()
+            });
+            Condition::Cel { expression: expression.clone(), values }
+        }
         (None, Some(WhenOperator::NotIn)) => Condition::NotIn { input, values },
         (None, _) => Condition::In { input, values },
     }

@@ -23,6 +23,7 @@ use super::share::{self, Context, Shared, Stop};
 use super::state::States;
 use super::validate::{self, Checked};
 use crate::action::Need;
+use crate::expr::LATER;
 use crate::fuse::Why;
 use crate::graph::{Graph, as_result};
 use crate::pod::{self, Platform};
@@ -267,7 +268,16 @@ fn stand_in(declared: Option<&TaskResult>, uses: &[(&[String], Part)]) -> ParamV
     });
     let is_whole = uses.iter().any(|(_, part)| *part == Part::All);
     let kind = declared.map(TaskResult::effective_type);
+    if let Some(first) = declared.and_then(|declared| declared.enum_.first()) {
+        return first.as_str().into();
+    }
     match kind {
+        // Whatever limits the number has, there and where it is used.
+        Some(ParamType::Number) => return LATER.into(),
+        Some(ParamType::Boolean) => return "true".into(),
+        Some(ParamType::String) if declared.is_some_and(|declared| !declared.declared().is_plain()) => {
+            return LATER.into();
+        }
         Some(ParamType::Object) => {}
         Some(ParamType::String) => return KNOWN.into(),
         None if keys.is_empty() && !is_whole && last.clone().next().is_none() => return KNOWN.into(),

@@ -1,8 +1,12 @@
 //! Fanning a pipeline task out: one task run for each combination of values.
 
-use ergon_api::{IncludeParams, Matrix, Param, ParamValue};
+use std::collections::BTreeMap;
 
-use crate::expr::{Scope, expand_value};
+use ergon_api::{IncludeParams, Matrix, Param, ParamValue};
+use serde_json::Value;
+
+use crate::expr::cel::{self, CelError};
+use crate::expr::{Scope, cel_value, expand_value, expand_values};
 
 /// The matrix with its references replaced: a whole array (`$(params.list[*])`) stays one.
 pub fn expand(matrix: &Matrix, scope: &Scope) -> Matrix {
@@ -13,6 +17,39 @@ pub fn expand(matrix: &Matrix, scope: &Scope) -> Matrix {
             .iter()
             .map(|include| IncludeParams { params: expand_params(&include.params, scope), ..include.clone() })
             .collect(),
+        filter: matrix.filter.clone(),
+        filter_values: expand_values(matrix.filter_values.as_ref(), scope),
+    }
+}
+
+/// The expression that combinations have to fulfil, and the values that it has without them.
+struct Filter {
+    expression: cel::Expression,
+    values: BTreeMap<String, Value>,
+}
+
+impl Filter {
+    /// None where there is none, or where its values are not known yet.
+    fn of(matrix: &Matrix) -> Result<Option<Self>, CelError> {
+        let Some(text) = &matrix.filter else { return Ok(None) };
+        let values = matrix.filter_values.iter().flatten();
+        if values.clone().any(|(_, value)| value.value.is_none()) {
+            return Ok(None);
+        }
+        let expression = cel::Expression::read(text)?;
+        let values = values.filter_map(|(name, value)| Some((name.clone(), cel_value(value)?))).collect();
+        Ok(Some(Self { expression, values }))
+    }
+
+    fn keeps(&self, leg: &[Param]) -> Result<bool, CelError> {
+        let mut values = self.values.clone();
+        for param in leg {
+            let dotted = param.name.contains('.');
+            let name =
+                if dotted { format!("matrix[\"{}\"]", param.name) } else { format!("matrix.{}", param.name) };
+            values.insert(name, Value::String(param.value.as_str().unwrap_or_default().to_owned()));
+        }
+        self.expression.holds(&values)
     }
 }
 
@@ -45,6 +82,7 @@ fn count(matrix: &Matrix) -> Option<usize> {
 pub fn is_empty(matrix: &Matrix) -> bool {
     matrix.params.iter().any(|param| matches!(&param.value, ParamValue::Array(values) if values.is_empty()))
         || count(matrix) == Some(0)
+        || matrix.filter.is_some() && check("", matrix).is_ok() && legs(matrix).is_empty()
 }
 
 /// Whether the lists are lists, now that their references are replaced, and the legs not too many.
@@ -62,7 +100,16 @@ pub fn check(task: &str, matrix: &Matrix) -> Result<(), String> {
         }
     }
     match count(matrix) {
-        Some(legs) if legs <= MOST => Ok(()),
+        Some(count) if count <= MOST => {
+            let told =
+                |error: CelError| format!("the filter of the matrix of pipelineTask \"{task}\": {error}");
+            match Filter::of(matrix).map_err(told)? {
+                Some(filter) => {
+                    all(matrix).iter().try_for_each(|leg| filter.keeps(leg).map(drop).map_err(told))
+                }
+                None => Ok(()),
+            }
+        }
         _ => Err(format!("the matrix of pipelineTask \"{task}\" has more than {MOST} combinations")),
     }
 }
@@ -70,7 +117,8 @@ pub fn check(task: &str, matrix: &Matrix) -> Result<(), String> {
 /// How many [`legs`] there are.
 pub fn len(matrix: &Matrix) -> usize {
     // Which of the included ones are legs of their own shows when they are made.
-    let crossed = if matrix.include.is_empty() { count(matrix) } else { None };
+    let is_plain = matrix.include.is_empty() && matrix.filter.is_none();
+    let crossed = if is_plain { count(matrix) } else { None };
     crossed.unwrap_or_else(|| legs(matrix).len())
 }
 
@@ -78,8 +126,18 @@ pub fn len(matrix: &Matrix) -> usize {
 /// parameter changes fastest.
 ///
 /// `include` adds to the combinations that have the same values, and makes legs of its own where none has, as Tekton
-/// does.
+/// does. Those that the filter does not keep are left out.
 pub fn legs(matrix: &Matrix) -> Vec<Vec<Param>> {
+    let mut legs = all(matrix);
+    if let Ok(Some(filter)) = Filter::of(matrix) {
+        // What it cannot be asked of is told before.
+        legs.retain(|leg| filter.keeps(leg).unwrap_or(true));
+    }
+    legs
+}
+
+/// The legs before any filter.
+fn all(matrix: &Matrix) -> Vec<Vec<Param>> {
     let mut legs: Vec<Vec<Param>> = Vec::new();
     if !matrix.params.is_empty() {
         legs.push(Vec::new());
@@ -166,5 +224,11 @@ mod tests {
             ["a=1", "a=2"]
         );
         assert!(shown(serde_json::json!({"params": [{"name": "a", "value": []}]})).is_empty());
+        assert_eq!(
+            shown(
+                serde_json::json!({"params": params, "include": include, "filter": "matrix.os == 'mac' || has(matrix.go) && matrix.go == '1'"})
+            ),
+            ["go=1,os=linux", "flag=x,go=1,os=mac", "flag=x,go=2,os=mac"]
+        );
     }
 }

@@ -140,7 +140,10 @@ fn check_conditions(prepared: &Prepared, task: &PipelineTask) -> Result<(), Inva
     let known: Vec<_> = task
         .when
         .iter()
-        .filter(|when| when.cel.as_ref().is_some_and(|text| variables(text).is_empty()))
+        .filter(|when| match &when.cel_values {
+            Some(values) => values.values().all(|value| value.value.is_some()),
+            None => when.cel.as_ref().is_some_and(|text| variables(text).is_empty()),
+        })
         .cloned()
         .collect();
     super::when::hold(&known).map(drop).map_err(|error| {

@@ -3,7 +3,7 @@
 use ergon_api::{WhenExpression, WhenOperator};
 
 use crate::expr::cel::{self, CelError};
-use crate::expr::{Scope, expand, expand_items};
+use crate::expr::{Scope, cel_values, expand, expand_items, expand_values};
 
 /// The expressions with their references replaced, as they are shown in the status.
 pub fn expand_all(expressions: &[WhenExpression], scope: &Scope) -> Vec<WhenExpression> {
@@ -12,7 +12,11 @@ pub fn expand_all(expressions: &[WhenExpression], scope: &Scope) -> Vec<WhenExpr
         .map(|expression| WhenExpression {
             input: expand(&expression.input, scope),
             values: expression.values.iter().flat_map(|value| expand_items(value, scope)).collect(),
-            cel: expression.cel.as_ref().map(|text| expand(text, scope)),
+            cel: match &expression.cel_values {
+                Some(_) => expression.cel.clone(),
+                None => expression.cel.as_ref().map(|text| expand(text, scope)),
+            },
+            cel_values: expand_values(expression.cel_values.as_ref(), scope),
             ..expression.clone()
         })
         .collect()
@@ -26,7 +30,10 @@ pub fn hold(expressions: &[WhenExpression]) -> Result<bool, CelError> {
     let mut all = true;
     for expression in expressions {
         if let Some(text) = expression.cel.as_ref().filter(|text| !text.is_empty()) {
-            all &= cel::holds(text)?;
+            all &= match &expression.cel_values {
+                Some(values) => cel::Expression::read(text)?.holds(&cel_values(values))?,
+                None => cel::holds(text)?,
+            };
             continue;
         }
         let contained = expression.values.contains(&expression.input);

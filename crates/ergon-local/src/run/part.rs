@@ -84,7 +84,7 @@ pub(super) fn take(world: &mut World, options: &RunOptions, claims: &Path) -> Re
                 input: "left out".to_owned(),
                 operator: Some(WhenOperator::In),
                 values: vec!["wanted".to_owned()],
-                cel: None,
+                ..WhenExpression::default()
             }];
         }
     }

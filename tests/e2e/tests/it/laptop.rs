@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -89,7 +90,7 @@ spec:
       taskSpec:
         results: [{name: version}]
         steps:
-          - {name: make, image: "localhost/busybox:1", script: "printf 1.5 > {{results.version.path}}; date +%s%N >> /built"}
+          - {name: make, image: "localhost/busybox:1", script: "printf 1.5 > {{results.version.path}}"}
     - name: test
       params: [{name: version, value: "{{tasks.build.results.version}}"}]
       workspaces: [{name: source}]
@@ -103,7 +104,7 @@ spec:
             workingDir: "{{workspaces.source.path}}"
             script: |
               echo "testing $VERSION in $(pwd)"
-              echo mine > /left-behind
+              echo mine > /tmp/left-behind
               test -f fixed
           - {name: never, image: "localhost/busybox:1", script: "echo never"}
     - {name: deploy, runAfter: [test], taskSpec: {steps: [{name: d, image: "localhost/busybox:1", script: "echo deployed"}]}}
@@ -116,6 +117,8 @@ async fn a_failed_step_can_be_looked_into_and_run_again() -> Result<()> {
     let pipeline = laptop.file("ci.yaml", &FAILING.replace("$VERSION", "{{params.version}}"))?;
     let source = laptop.folder.join("source");
     std::fs::create_dir(&source)?;
+    // The step is another user than root.
+    std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o777))?;
     let binding = format!("source={}", source.display());
     let failed = laptop.ergon(&["run", &pipeline, "-w", &binding]).await?;
     ensure!(failed.code == Some(1), "{failed:?}");
@@ -123,12 +126,12 @@ async fn a_failed_step_can_be_looked_into_and_run_again() -> Result<()> {
     laptop.ensure_clean("none")?;
 
     // Its files as it left them, its variables, its folder.
-    let look = ["shell", "--", "sh", "-c", "cat /left-behind; echo $SUITE; pwd; touch from-shell"];
+    let look = ["shell", "--", "sh", "-c", "cat /tmp/left-behind; echo $SUITE; pwd; touch from-shell"];
     let seen = laptop.ergon(&look).await?.ok()?;
     ensure!(seen.starts_with("mine\nunit tests\n/"), "{seen}");
     ensure!(source.join("from-shell").exists(), "the workspace is not that of the step");
-    laptop.ergon(&["shell", "--", "sh", "-c", "echo more >> /left-behind"]).await?.ok()?;
-    let seen = laptop.ergon(&["shell", "test/unit", "--", "cat", "/left-behind"]).await?.ok()?;
+    laptop.ergon(&["shell", "--", "sh", "-c", "echo more >> /tmp/left-behind"]).await?.ok()?;
+    let seen = laptop.ergon(&["shell", "test/unit", "--", "cat", "/tmp/left-behind"]).await?.ok()?;
     ensure!(seen == "mine\nmore\n", "{seen}");
     let wrong = laptop.ergon(&["shell", "test/none", "--", "true"]).await?;
     ensure!(wrong.code == Some(4) && wrong.stderr.contains("there is no run `test/none`"), "{wrong:?}");
@@ -332,7 +335,7 @@ async fn at_a_terminal_there_is_a_tree_and_ctrl_c_cancels() -> Result<()> {
     seat.until("wait").await?;
     // A spinner and a time, which change.
     let before = seat.seen().len();
-    seat.until("  1s").await?;
+    seat.until("wait  \u{1b}[2m1s").await?;
     ensure!(seat.seen().len() > before && seat.seen().contains('…'), "{:?}", seat.seen());
     let tree = seat.seen();
     let drawn = tree.split("\u{1b}[J").skip(1).flat_map(|frame| frame.split('\u{1b}').next());
@@ -372,13 +375,13 @@ async fn a_second_ctrl_c_ends_everything_and_so_does_a_terminal_that_is_closed()
 #[tokio::test]
 async fn a_shell_has_the_terminal() -> Result<()> {
     let Some(laptop) = Laptop::new("sit").await? else { return Ok(()) };
-    let task = "apiVersion: ergon.dev/v1\nkind: Task\nmetadata: {name: t}\nspec: {steps: [{name: s, image: \"localhost/busybox:1\", script: \"echo mine > /left; exit 3\"}]}\n";
+    let task = "apiVersion: ergon.dev/v1\nkind: Task\nmetadata: {name: t}\nspec: {steps: [{name: s, image: \"localhost/busybox:1\", script: \"echo mine > /tmp/left; exit 3\"}]}\n";
     let task = laptop.file("t.yaml", task)?;
     ensure!(laptop.ergon(&["run", &task]).await?.code == Some(1), "the step should fail");
     let mut seat = Seat::new(&["shell".as_ref()], &laptop.home(), 100)?;
     seat.until("in step `t/s`").await?;
     // Computed, so that it is not the echo of what was typed.
-    seat.press("stty size; cat /left; echo $((40 + 2))$((1 + 1))\r")?;
+    seat.press("stty size; cat /tmp/left; echo $((40 + 2))$((1 + 1))\r")?;
     seat.until("422").await?;
     ensure!(seat.seen().contains("24 100") && seat.seen().contains("mine"), "{:?}", seat.seen());
     // Ctrl-C ends what runs in the shell, not the shell.

@@ -22,6 +22,7 @@ mod refused;
 mod replicas;
 mod results;
 mod retries;
+mod secrets;
 mod security;
 mod shared;
 mod sidecars;

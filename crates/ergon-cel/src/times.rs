@@ -15,7 +15,18 @@ use cel::{Env, ExecutionError};
 use chrono::{DateTime, Datelike, Duration, Timelike, Utc};
 
 /// The standard functions and macros, with our `timestamp` and `duration`.
-pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
+pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(standard()));
+
+/// The same with functions on texts and lists.
+pub(super) static EXTENDED: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = standard();
+    // They fail for names that are taken only, as below.
+    let _ = env.add_extension(cel::extensions::strings);
+    let _ = env.add_extension(cel::extensions::lists);
+    Arc::new(env)
+});
+
+fn standard() -> Env {
     let mut env = Env::stdlib();
     for (name, ours) in [("duration", DURATION), ("timestamp", TIMESTAMP)] {
         let call = Macro::global(name, 1, move |parser, _, args| {
@@ -28,8 +39,8 @@ pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     }
     let _ = env.add_overload(DURATION, DURATION, vec![DYN_TYPE], duration);
     let _ = env.add_overload(TIMESTAMP, TIMESTAMP, vec![DYN_TYPE], timestamp);
-    Arc::new(env)
-});
+    env
+}
 
 const DURATION: &str = "@duration";
 const TIMESTAMP: &str = "@timestamp";
