@@ -263,6 +263,11 @@ impl Seat {
         self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    /// What was shown so far does not matter any more.
+    fn forget(&self) {
+        self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
     async fn until(&self, text: &str) -> Result<()> {
         let begun = Instant::now();
         while !self.seen().contains(text) {
@@ -307,6 +312,31 @@ spec:
   finally:
     - {name: tidy, taskSpec: {steps: [{name: up, image: "localhost/busybox:1", script: "echo tidied"}]}}
 "#;
+
+#[tokio::test]
+async fn a_change_runs_again_what_it_affects() -> Result<()> {
+    let Some(laptop) = Laptop::new("watch").await? else { return Ok(()) };
+    let pipeline = laptop.file("ci.yaml", &FAILING.replace("$VERSION", "{{params.version}}"))?;
+    let source = laptop.folder.join("source");
+    std::fs::create_dir(&source)?;
+    let binding = format!("source={}", source.display());
+    let arguments = ["run", &pipeline, "-w", &binding, "--watch"].map(OsStr::new);
+    let mut seat = Seat::new(&arguments, &laptop.home(), 100)?;
+    seat.until("waiting for a change").await?;
+    ensure!(seat.seen().contains("testing 1.5"), "{:?}", seat.seen());
+    seat.forget();
+    // What the failed step looks for: it runs again, and what waits for it.
+    std::fs::write(source.join("fixed"), "")?;
+    seat.until("waiting for a change").await?;
+    let seen = seat.seen();
+    for text in ["fixed changed", "testing 1.5", "deployed", "from an earlier run"] {
+        ensure!(seen.contains(text), "no `{text}`: {seen:?}");
+    }
+    ensure!(!seen.contains("linted"), "{seen:?}");
+    seat.press("\u{3}")?;
+    ensure!(seat.end().await? == Some(0), "{:?}", seat.seen());
+    laptop.ensure_clean("none")
+}
 
 /// How long each line of a text is, escape sequences aside.
 fn widths(text: &str) -> impl Iterator<Item = usize> {
