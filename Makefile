@@ -70,7 +70,10 @@ compat: cluster ## Tekton's manifests, unmodified: DIR=folder ONLY=regex PARALLE
 .PHONY: fuzz
 fuzz: ## Each fuzz target for a while (needs a nightly compiler): SECONDS=60
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
-	cd fuzz && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run "$$target" -- -max_total_time=$(or $(SECONDS),60); done
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
+		mkdir -p "corpus/$$target" && \
+		cargo +nightly fuzz run "$$target" "corpus/$$target" "seeds/$$target" -- -max_total_time=$(or $(SECONDS),60) || exit 1; \
+	done
 
 .PHONY: codegen
 codegen: ## Write crds/, docs/reference/ and docs/schemas/ from the types
