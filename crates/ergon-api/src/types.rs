@@ -194,6 +194,7 @@ impl Declared<'_> {
 
 impl ParamType {
     /// The type that values of this type travel as.
+    #[must_use]
     pub fn carried(self) -> Self {
         match self {
             Self::Number | Self::Boolean => Self::String,

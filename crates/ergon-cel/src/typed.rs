@@ -166,7 +166,7 @@ impl Checker<'_> {
             Place::Other => {}
         }
         match &expr.expr {
-            Expr::Unspecified => Ok(Type::Any),
+            Expr::Unspecified | Expr::Struct(_) => Ok(Type::Any),
             Expr::Literal(literal) => Ok(match literal {
                 LiteralValue::Boolean(_) => Type::Bool,
                 LiteralValue::Bytes(_) => Type::Bytes,
@@ -196,7 +196,6 @@ impl Checker<'_> {
                 }
                 Ok(Type::Map(Box::new(value.unwrap_or(Type::Any))))
             }
-            Expr::Struct(_) => Ok(Type::Any),
             Expr::Call(call) => self.call(expr.id, call),
             Expr::Comprehension(inner) => {
                 let range = self.infer(&inner.iter_range)?;
@@ -307,10 +306,10 @@ impl Checker<'_> {
             operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS => {
                 let (one, other) = pair();
                 let ordered = |type_: &Type| !matches!(type_, Type::List(_) | Type::Map(_) | Type::Null);
-                match one.may_equal(other) && ordered(one) && ordered(other) {
-                    true => Ok(Type::Bool),
-                    false => Err(both("numbers on both sides, with `int(…)` or `double(…)` of a text")),
+                if one.may_equal(other) && ordered(one) && ordered(other) {
+                    return Ok(Type::Bool);
                 }
+                Err(both("numbers on both sides, with `int(…)` or `double(…)` of a text"))
             }
             operators::IN => match pair() {
                 (one, Type::List(item)) if one.may_equal(item) => Ok(Type::Bool),
@@ -357,11 +356,11 @@ impl Checker<'_> {
                 _ => Err(both("a list or an object before the brackets")),
             },
             name if name.starts_with('_') => Ok(Type::Any),
-            name => self.function(id, name, target.as_ref(), &args),
+            name => Self::function(id, name, target.as_ref(), &args),
         }
     }
 
-    fn function(&self, id: u64, name: &str, target: Option<&Type>, args: &[Type]) -> Result {
+    fn function(id: u64, name: &str, target: Option<&Type>, args: &[Type]) -> Result {
         let Some((_, takes, gives)) = FUNCTIONS.iter().find(|(known, ..)| *known == name) else {
             let known = FUNCTIONS.iter().map(|(known, ..)| *known).filter(|known| !known.starts_with('@'));
             let extra = ["duration", "timestamp", "has", "all", "exists", "exists_one", "map", "filter"];

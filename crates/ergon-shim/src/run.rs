@@ -130,10 +130,10 @@ impl Left {
                 result.name
             ));
         }
-        match self.artifacts.iter().chain(&self.step_artifacts).any(|text| has_secret(text)) {
-            true => Err(format!("its {} {HAS_SECRET}", paths::PROVENANCE)),
-            false => Ok(()),
+        if self.artifacts.iter().chain(&self.step_artifacts).any(|text| has_secret(text)) {
+            return Err(format!("its {} {HAS_SECRET}", paths::PROVENANCE));
         }
+        Ok(())
     }
 }
 

@@ -42,6 +42,13 @@ pub(super) fn bind_tasks(pipeline: &mut PipelineSpec) {
     }
 }
 
+/// `workspaces.cache.bound`.
+fn is_bound(name: &str) -> bool {
+    name.strip_prefix("workspaces.")
+        .and_then(|rest| rest.rsplit_once('.'))
+        .is_some_and(|(_, field)| field == "bound")
+}
+
 fn bind(
     text: Option<&str>,
     bound: &mut Option<BTreeMap<String, ScriptValue>>,
@@ -59,7 +66,7 @@ fn bind(
         let reference = format!("$({})", used.name);
         let type_ = match used.name.as_str() {
             "context.task.retry-count" => Some(ParamType::Number),
-            name if name.starts_with("workspaces.") && name.ends_with(".bound") => Some(ParamType::Boolean),
+            name if is_bound(name) => Some(ParamType::Boolean),
             _ => type_of(&reference),
         };
         let type_ = type_.filter(|type_| matches!(type_, ParamType::Number | ParamType::Boolean));

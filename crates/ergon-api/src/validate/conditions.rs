@@ -3,6 +3,7 @@
 use ergon_cel::{CelError, Type, Used};
 
 use super::Errors;
+use super::scope::last;
 use crate::variables::{Variable, variables};
 use crate::{ParamType, suggest};
 
@@ -109,7 +110,7 @@ fn type_named(name: &str, names: &Names<'_>) -> Type {
         return Type::Number;
     }
     if name.starts_with("workspaces.") {
-        return if name.ends_with(".bound") { Type::Bool } else { Type::Text };
+        return if last(name) == "bound" { Type::Bool } else { Type::Text };
     }
     let variable = variables(&format!("$({name})")).into_iter().next();
     match variable.as_ref().and_then(names.type_of) {

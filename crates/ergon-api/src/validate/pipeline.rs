@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::scope::{Scope, declared, each_variable, each_variable_except, tekton_reads};
+use super::scope::{Scope, declared, each_variable, each_variable_except, last, tekton_reads};
 use super::{Errors, conditions, params, references, scripts, step, task};
 use crate::variables::{Part, Variable, variables};
 use crate::{EmbeddedTask, Group, Matrix, ParamSpec, ParamType, ParamValue, PipelineSpec, PipelineTask};
@@ -198,7 +198,7 @@ impl Place<'_> {
         self.check_conditions(errors, path);
         // What is written out inside has scopes of its own, and is checked with them.
         each_variable_except(path, task, &["taskSpec", "pipelineSpec"], |path, variable| {
-            if errors.group == Group::Ergon && path.ends_with(".cel") {
+            if errors.group == Group::Ergon && last(path) == "cel" {
                 return;
             }
             Self::check_prefix(errors, path, variable);

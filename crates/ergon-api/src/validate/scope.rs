@@ -387,7 +387,8 @@ pub(super) fn tekton_reads(path: &str) -> bool {
     ["params", "when", "matrix"].contains(&name) && !["name", "cel"].contains(&last(field))
 }
 
-fn last(field: &str) -> &str {
+/// The name of a field.
+pub(super) fn last(field: &str) -> &str {
     field.rsplit('.').next().unwrap_or_default()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::scope::{Scope, declared, each_variable, each_variable_except, tekton_reads};
+use super::scope::{Scope, declared, each_variable, each_variable_except, last, tekton_reads};
 use super::{Errors, conditions, names, params, scripts, step};
 use crate::variables::Variable;
 use crate::{Group, ParamType, Step, TaskResult, TaskSpec};
@@ -145,7 +145,7 @@ fn check_variables(errors: &mut Errors, path: &str, spec: &TaskSpec, scope: &Sco
         let path = format!("{path}.steps[{index}]");
         let except = scripts::read_elsewhere(errors, step.script.as_deref(), &step.script_values);
         each_variable_except(&path, step, except, |path, variable| {
-            if errors.group != Group::Ergon || !path.ends_with(".cel") {
+            if errors.group != Group::Ergon || last(path) != "cel" {
                 check(errors, path, variable);
             }
         });

@@ -1,6 +1,7 @@
 //! The texts that a secret may show itself in: as it is, and as programs usually write it.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -127,7 +128,7 @@ fn json(text: &str, ascii: bool, html: bool, slash: bool) -> String {
             c if c < ' ' || (html && "<>&".contains(c)) || (ascii && !c.is_ascii()) => {
                 let mut units = [0; 2];
                 for unit in c.encode_utf16(&mut units) {
-                    out.push_str(&format!("\\u{unit:04x}"));
+                    let _ = write!(out, "\\u{unit:04x}");
                 }
             }
             c => out.push(c),

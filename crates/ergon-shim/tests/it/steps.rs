@@ -165,3 +165,28 @@ fn a_script_is_where_it_is_wanted_or_in_the_steps_own_directory() {
         assert_eq!(place.play(step).stdout, format!("{}\n", text(&place, found)));
     }
 }
+
+#[test]
+fn secrets_are_masked_in_what_a_step_prints_and_refused_in_what_it_leaves() {
+    let place = Place::new();
+    let listener = place.listen();
+    let shim = place
+        .shim()
+        .env("TOKEN", "hunter2 \"quoted\"")
+        .env("PLAIN", "visible")
+        .env("PLACE", place.directory.path())
+        .spawn()
+        .unwrap();
+    let mut talk = Talk::greet(&listener, shim, &place);
+    let script = "printf 'hun'; printf 'ter2 '; echo '\"quoted\"'; echo \"$PLAIN\"
+        printf '%s' \"$TOKEN\" | base64; echo 'hunter2 \\\"quoted\\\"'; echo \"$TOKEN\" >&2
+        printf '%s' \"$TOKEN\" > $PLACE/results/url; printf 'hunter'";
+    let step = StepPlan { masked: vec!["TOKEN".to_owned(), "ABSENT".to_owned()], ..place.script(script) };
+    talk.run(step, &BTreeMap::new());
+    let ended = talk.finish();
+    assert_eq!(ended.stdout, "***\nvisible\n***\n***\nhunter");
+    let record = ended.record.unwrap();
+    assert_eq!(record.exit, Exit::Exited { code: 0 });
+    assert!(record.results.is_empty());
+    assert!(record.results_error.unwrap().starts_with("the result `url` has the value of a secret in it"));
+}
