@@ -86,6 +86,7 @@ pub enum Command {
     Run(commands::run::RunArgs),
     Test(commands::test::TestArgs),
     Lint(commands::lint::LintArgs),
+    Lsp(commands::lsp::LspArgs),
     Shell(commands::shell::ShellArgs),
     Replay(commands::replay::ReplayArgs),
     Runs(commands::runs::RunsArgs),

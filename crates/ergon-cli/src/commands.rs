@@ -15,6 +15,7 @@ mod interrupts;
 pub mod lint;
 pub mod list;
 pub mod logs;
+pub mod lsp;
 pub mod new;
 pub mod replay;
 pub mod run;
@@ -41,6 +42,7 @@ pub async fn dispatch(cli: Cli, console: Console) -> Result {
         Command::Convert(args) => convert::convert(&args, console),
         Command::Graph(args) => graph::graph(&args, console),
         Command::New(args) => new::new(args, console),
+        Command::Lsp(args) => lsp::lsp(args),
         Command::Start(args) => start::start(args, cluster, console).await,
         Command::List(args) => list::list(args, cluster, console).await,
         Command::Describe(args) => describe::describe(args, cluster, console).await,

@@ -10,6 +10,7 @@ mod console;
 mod failure;
 mod junit;
 mod lint;
+mod lsp;
 mod manifest;
 pub mod render;
 mod secrets;

@@ -3,5 +3,5 @@
 mod files;
 mod sarif;
 
-pub use files::{Input, around, read};
+pub use files::{Input, around, beside, read, read_tests};
 pub use sarif::sarif;

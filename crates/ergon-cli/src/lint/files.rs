@@ -157,6 +157,12 @@ fn name_of(path: &Path) -> String {
 /// Whether a file of a folder is a manifest: other YAML is nothing of ours, also where it is wrong.
 fn is_manifest(source: &Source) -> bool {
     let is_ours = || ["ergon.dev/", "tekton.dev/"].iter().any(|group| source.text.contains(group));
+    // Data in YAML or JSON is no object.
+    let is_data = source.is_yaml
+        && source.problems.iter().all(|problem| ["", "apiVersion"].contains(&problem.path.as_str()));
+    if source.documents.is_empty() && is_data {
+        return false;
+    }
     !source.documents.is_empty() || (!source.problems.is_empty() && is_ours())
 }
 
@@ -177,7 +183,8 @@ mod tests {
         put(".tekton/run.yml", task.as_bytes());
         put(".git/x.yaml", task.as_bytes());
         put("values.yaml", b"a: [1\n");
-        put("list.yaml", b"- a\n");
+        put("list.yaml", b"- ergon.dev/v1\n");
+        put("data.json", b"{\"a\": \"tekton.dev/v1\"}");
         put("broken.yaml", b"apiVersion: ergon.dev/v1\nkind: [\n");
         put("latin.yaml", b"apiVersion: ergon.dev/v1 # \xff\n");
         put("other.yaml", b"a: \xff\n");

@@ -4,7 +4,9 @@
 
 mod author;
 mod lint;
+mod lsp;
 mod plans;
 mod program;
 mod reference;
+mod schemas;
 mod tests;

@@ -19,7 +19,9 @@ pub(crate) fn task(report: &mut Report<'_>, at: &At<'_, TaskSpec>) {
         .map(|usage| usage.name.as_str())
         .collect();
     for (index, workspace) in at.spec.workspaces.iter().enumerate() {
-        let is_named = bound.contains(workspace.name.as_str()) || names_workspace(&uses, &workspace.name);
+        let is_named = bound.contains(workspace.name.as_str())
+            || names_workspace(&uses, &workspace.name)
+            || texts.name("workspaces", &workspace.name);
         // A step may go there by the folder's own name.
         let place = workspace.effective_mount_path();
         if !is_named && !texts.all(at.spec).iter().any(|text| text.contains(&place)) {
@@ -48,7 +50,8 @@ pub(crate) fn pipeline(report: &mut Report<'_>, at: &At<'_, PipelineSpec>) {
         .map(|binding| binding.workspace.as_deref().unwrap_or(&binding.name))
         .collect();
     for (index, workspace) in at.spec.workspaces.iter().enumerate() {
-        if !bound.contains(workspace.name.as_str()) && !names_workspace(&uses, &workspace.name) {
+        let is_named = names_workspace(&uses, &workspace.name) || texts.name("workspaces", &workspace.name);
+        if !bound.contains(workspace.name.as_str()) && !is_named {
             let message = format!("no task uses the workspace `{}`", workspace.name);
             report
                 .at_value(&UNUSED_WORKSPACE, &format!("{}.workspaces[{index}].name", at.path), message)
@@ -84,7 +87,7 @@ fn params(
         .map(String::as_str)
         .collect();
     for (index, param) in declared.iter().enumerate() {
-        if param.name.is_empty() || used.contains(param.name.as_str()) || texts.name(&param.name) {
+        if param.name.is_empty() || used.contains(param.name.as_str()) || texts.name("params", &param.name) {
             continue;
         }
         let message = format!("nothing in the {kind} uses the parameter `{}`", param.name);
@@ -115,14 +118,14 @@ impl Texts {
         Self { expressions }
     }
 
-    /// Whether an expression names a parameter.
-    fn name(&self, param: &str) -> bool {
-        let dotted = format!("params.{param}");
+    /// Whether an expression names a parameter or workspace.
+    fn name(&self, root: &str, name: &str) -> bool {
+        let dotted = format!("{root}.{name}");
         self.expressions.iter().any(|text| {
             let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
             text.match_indices(&dotted).any(|(at, _)| !text[at + dotted.len()..].starts_with(is_name))
-                || text.contains(&format!("params[\"{param}\"]"))
-                || text.contains(&format!("params['{param}']"))
+                || text.contains(&format!("{root}[\"{name}\"]"))
+                || text.contains(&format!("{root}['{name}']"))
         })
     }
 
