@@ -409,6 +409,49 @@ spec:
         assert!(convert(&wrong, "f", Group::Ergon).unwrap_err()[0].message.contains("imgae"));
     }
 
+    #[test]
+    fn conditions_have_names_or_references() {
+        let tekton = "apiVersion: tekton.dev/v1
+kind: Pipeline
+metadata: {name: p}
+spec:
+  params: [{name: branch}, {name: image-tag}]
+  tasks:
+    - name: a
+      taskRef: {name: t}
+      when:
+        - cel: \"'$(params.branch)' == 'main' && '$(params.image-tag)'.startsWith('v')\"
+    - name: b
+      taskRef: {name: t}
+      when: [{cel: \"'$(tasks.a.results.r)' in ['x'] && 'a.params.b' != ''\"}]
+";
+        let ergon = convert(tekton, "f", Group::Ergon).unwrap();
+        assert!(ergon.is_whole(), "{:?}", ergon.notes);
+        assert_eq!(
+            lines(tekton, &ergon.text)[1..],
+            [
+                (
+                    "        - cel: \"'$(params.branch)' == 'main' && '$(params.image-tag)'.startsWith('v')\"",
+                    "        - cel: \"params.branch == 'main' && params['image-tag'].startsWith('v')\""
+                ),
+                (
+                    "      when: [{cel: \"'$(tasks.a.results.r)' in ['x'] && 'a.params.b' != ''\"}]",
+                    "      when: [{cel: \"tasks.a.results.r in ['x'] && 'a.params.b' != ''\"}]"
+                ),
+            ]
+        );
+        let back = convert(&ergon.text, "f", Group::Tekton).unwrap();
+        assert_eq!(back.text, tekton);
+        assert_eq!(messages(&back).len(), 2, "{:?}", back.notes);
+
+        let typed = ergon
+            .text
+            .replace("{name: branch}", "{name: branch, type: array}")
+            .replace("== 'main'", ".size() > 1");
+        let typed = typed.replace("params.branch .size", "params.branch.size");
+        assert!(!convert(&typed, "f", Group::Tekton).unwrap().is_whole());
+    }
+
     /// All manifests below the folder that `ERGON_MANIFESTS` names become others that can be applied, or it is told why
     /// not; and back.
     #[test]

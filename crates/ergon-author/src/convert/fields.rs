@@ -9,6 +9,8 @@ pub(super) enum Field {
     ApiVersion,
     /// A step's or sidecar's script.
     Script,
+    /// A condition in CEL.
+    Condition,
     /// A text with tags, or with references.
     Text,
     /// A text that is only that.
@@ -31,13 +33,15 @@ pub(super) fn field(object: &Object, path: &str) -> Field {
     if !read {
         return Field::Verbatim;
     }
-    if names.last() == Some(&"script") {
-        return Field::Script;
+    match names.last() {
+        Some(&"script") => return Field::Script,
+        Some(&"cel") => return Field::Condition,
+        _ => {}
     }
     let of_task =
         matches!(object.kind.as_str(), "Task" | "TaskRun" | "StepAction") || names.contains(&"taskSpec");
     let verbatim = |name: &&str| match *name {
-        "scriptValues" | "cel" | "description" | "metadata" => true,
+        "scriptValues" | "celValues" | "description" | "metadata" => true,
         "default" => of_task,
         _ => false,
     };

@@ -39,8 +39,40 @@ pub(super) fn scalar(object: &Object, at: usize, scalar: &Scalar, edits: &mut Ed
             edits.rewrite(at, scalar, |script| script_with_tags(script, quoted));
         }
         Field::Text => edits.rewrite(at, scalar, |text| text.replace("{{", "\\{{")),
+        // What stays a reference is told by the check of the whole.
+        Field::Condition => edits.rewrite(at, scalar, condition_with_names),
         Field::Verbatim => {}
     }
+}
+
+/// An expression with names in the place of references, which take their quotes with them.
+fn condition_with_names(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut from = 0;
+    for variable in variables(text) {
+        let is_name =
+            ["params", "tasks", "steps", "workspaces", "context"].contains(&variable.path[0].as_str());
+        let quoted = stands_alone_in_quotes(text, &variable.place);
+        let is_open = is_open(&text[..variable.place.start]);
+        if !is_name || is_open && !quoted {
+            continue;
+        }
+        let extra = usize::from(quoted);
+        out += &text[from..variable.place.start - extra];
+        for (at, part) in variable.path.iter().enumerate() {
+            let word = part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            match (at, word) {
+                (0, _) => out += part,
+                (_, true) => out += &format!(".{part}"),
+                (_, false) => out += &format!("['{part}']"),
+            }
+        }
+        if let Part::Item(at) = variable.part {
+            out += &format!("[{at}]");
+        }
+        from = variable.place.end + extra;
+    }
+    out + &text[from..]
 }
 
 /// How the script's language has texts.

@@ -1,6 +1,7 @@
 //! From tags to references.
 
 use ergon_api::{Group, language};
+use ergon_engine::expr::cel;
 use ergon_template::{Piece, pieces};
 
 use super::fields::{Field, field};
@@ -42,10 +43,108 @@ pub(super) fn scalar(object: &Object, at: usize, scalar: &Scalar, edits: &mut Ed
                 Err(why) => edits.lost(scalar, why),
             }
         }
+        Field::Condition => {
+            let names = cel::used(&scalar.value).unwrap_or_default();
+            let Some(first) = names.first().map(|used| used.name.as_str()) else { return };
+            let is_left = |text: &str| cel::used(text).is_ok_and(|left| !left.is_empty());
+            let lists = names.iter().any(|used| object.has_list(path, &used.name));
+            if lists || is_left(&condition_with_references(&scalar.value)) {
+                return edits.lost(
+                    scalar,
+                    format!("Tekton's conditions have texts alone, and this one has `{first}`"),
+                );
+            }
+            let message = format!(
+                "the value of `{first}` becomes a part of this expression: whoever sets it says what it asks"
+            );
+            edits.differs(scalar, 0, message);
+            edits.rewrite(at, scalar, condition_with_references);
+        }
         Field::Script | Field::Text | Field::Verbatim => {}
     }
     if let Some(what) = addition(path, &scalar.value) {
         edits.lost(scalar, format!("{what} is Ergon's alone"));
+    }
+}
+
+/// An expression with references in quotes in the place of its names.
+fn condition_with_references(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut before = ' ';
+    while let Some(c) = rest.chars().next() {
+        if c == '"' || c == '\'' {
+            let end = end_of_quoted(rest, c);
+            out += &rest[..end];
+            rest = &rest[end..];
+            before = c;
+            continue;
+        }
+        let begins = !(before.is_alphanumeric() || before == '_' || before == '.');
+        match name_at(rest).filter(|_| begins) {
+            Some((name, length)) => {
+                out += &format!("'$({name})'");
+                rest = &rest[length..];
+                before = '\'';
+            }
+            None => {
+                out.push(c);
+                rest = &rest[c.len_utf8()..];
+                before = c;
+            }
+        }
+    }
+    out
+}
+
+/// Where a text in quotes has ended that is at the beginning.
+fn end_of_quoted(text: &str, quote: char) -> usize {
+    let mut chars = text.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            c if c == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The name that a text begins with, as a reference has it, and how long it is there.
+fn name_at(text: &str) -> Option<(String, usize)> {
+    let root =
+        ["params", "tasks", "steps", "workspaces", "context"].into_iter().find(|it| text.starts_with(it))?;
+    let mut parts = vec![root.to_owned()];
+    let mut at = root.len();
+    loop {
+        let parts_so_far: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let is_whole = match parts_so_far.as_slice() {
+            ["params", _] | ["tasks", "status"] | ["tasks", _, "status" | "reason"] => true,
+            ["workspaces" | "context", _, _] | ["tasks" | "steps", _, "results", _] => true,
+            _ => false,
+        };
+        if is_whole {
+            let plain =
+                |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            let mut name = parts[0].clone();
+            for part in &parts[1..] {
+                name += &if plain(part) { format!(".{part}") } else { format!("[\"{part}\"]") };
+            }
+            return Some((name, at));
+        }
+        let rest = &text[at..];
+        if let Some(word) = rest.strip_prefix('.') {
+            let end = word.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(word.len());
+            parts.push(word.get(..end).filter(|word| !word.is_empty())?.to_owned());
+            at += 1 + end;
+        } else {
+            let inner = rest.strip_prefix('[')?;
+            let quote = inner.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+            let (key, _) = inner[1..].split_once(quote)?;
+            parts.push(key.to_owned());
+            at += key.len() + 4;
+            text.get(..at).filter(|name| name.ends_with(']'))?;
+        }
     }
 }
 
@@ -97,6 +196,7 @@ fn addition(path: &str, value: &str) -> Option<String> {
     let of_param = around.ends_with(']') && around.contains("params[") || around.contains("results[");
     match name {
         "fuse" => Some("`fuse`".to_owned()),
+        "filter" if around.ends_with("matrix") => Some("`matrix.filter`".to_owned()),
         "type" if of_param && !["string", "array", "object"].contains(&value) => {
             Some(format!("the type `{value}`"))
         }
