@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn keys_are_added_to_the_secrets_of_the_files() {
-        let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {x: old, y: kept}\n";
+        let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {x: old, z: kept}\n";
         let mut documents = ergon_api::parse(text, "test.yaml").unwrap();
         add(&mut documents, &["a=x=new=1".to_owned(), "b=k=".to_owned()]).unwrap();
         let shown: Vec<String> = documents
@@ -96,7 +96,7 @@ mod tests {
                 _ => String::new(),
             })
             .collect();
-        assert_eq!(shown, [r#""a" {"x":"bmV3PTE="} {"y":"kept"}"#, r#""b" {"k":""} null"#]);
+        assert_eq!(shown, [r#""a" {"x":"bmV3PTE="} {"z":"kept"}"#, r#""b" {"k":""} null"#]);
     }
 
     #[test]
