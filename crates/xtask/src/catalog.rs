@@ -37,14 +37,21 @@ pub(crate) fn readmes(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
 fn tables(task: &Task) -> String {
     let mut out = String::new();
     let line = |text: &Option<String>| text.as_deref().unwrap_or_default().trim().replace(['\n', '|'], " ");
-    out += "\n## Parameters\n\n| Name | Default | |\n|---|---|---|\n";
+    out += "\n## Parameters\n\n| Name | Type | Default | |\n|---|---|---|---|\n";
     for param in &task.spec.params {
         let mut what = line(&param.description);
         if !param.enum_.is_empty() {
             let values: Vec<String> = param.enum_.iter().map(|value| format!("`{value}`")).collect();
             what = format!("{what} One of {}.", values.join(", "));
         }
-        let _ = writeln!(out, "| `{}` | {} | {} |", param.name, default(param), what.trim());
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} |",
+            param.name,
+            param.effective_type(),
+            default(param),
+            what.trim()
+        );
     }
     if !task.spec.workspaces.is_empty() {
         out += "\n## Workspaces\n\n| Name | | |\n|---|---|---|\n";

@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 /// Crates, and what they must not reach through any chain of dependencies.
-const UNREACHABLE: [(&str, &[&str]); 7] = [
+const UNREACHABLE: [(&str, &[&str]); 8] = [
     ("ergon-api", &["tokio", "kube-client", "hyper"]),
+    ("ergon-author", &["tokio", "kube-client", "hyper"]),
     ("ergon-engine", &["tokio", "kube-client", "hyper"]),
     ("ergon-lint", &["tokio", "kube-client", "hyper"]),
     ("ergon-shim", &["tokio", "kube-client", "kube-core", "hyper", "k8s-openapi"]),
