@@ -69,10 +69,10 @@ pub fn convert(text: &str, file: &str, to: Group) -> Result<Converted, Vec<Diagn
         for (at, scalar) in scalars.iter().enumerate() {
             let root = objects.iter().rev().find(|object| object.holds(scalar));
             let Some(root) = root else { continue };
-            if kept.contains_key(&at) {
-                continue;
-            }
+            let is_kept = kept.contains_key(&at);
             match to {
+                Group::Ergon if is_kept => to_ergon::kept(at, scalar, &mut edits),
+                Group::Tekton if is_kept => {}
                 Group::Ergon => to_ergon::scalar(root, at, scalar, &mut edits),
                 Group::Tekton => to_tekton::scalar(root, at, scalar, &mut edits),
             }
@@ -361,6 +361,19 @@ spec:
         let converted = convert(&text, "f", Group::Ergon).unwrap();
         assert!(converted.is_whole(), "{:?}", converted.notes);
         assert_eq!(converted.notes.len(), 1);
+    }
+
+    #[test]
+    fn what_only_tekton_reads_is_written_as_today() {
+        let text = TASK.replace("git checkout $(params.branch)", "eval \"$(inputs.params.branch)\"");
+        let text = text.replace(" '{{x}}'", "").replace("x:$(params.branch)", "x:$(inputs.params.branch)");
+        let text = text.replace("# checks out", "ls /tekton/results");
+        let converted = convert(&text, "f", Group::Ergon).unwrap();
+        assert!(converted.text.contains("eval \"$(params.branch)\""), "{}", converted.text);
+        assert!(converted.text.contains("x:$(params.branch)"), "{}", converted.text);
+        assert!(converted.is_whole());
+        let found = messages(&converted);
+        assert!(found.iter().any(|(_, message)| message.starts_with("`/tekton/` is not there")), "{found:?}");
     }
 
     #[test]

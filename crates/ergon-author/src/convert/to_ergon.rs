@@ -25,11 +25,12 @@ pub(super) fn scalar(object: &Object, at: usize, scalar: &Scalar, edits: &mut Ed
             }
             _ => version.to_owned(),
         }),
+        Field::Script if !has_variable(&scalar.value) && !scalar.value.contains("{{") => {
+            elsewhere(scalar, edits)
+        }
         Field::Script => {
+            elsewhere(scalar, edits);
             let quoted = Quoted::of(&scalar.value);
-            if !has_variable(&scalar.value) && !scalar.value.contains("{{") {
-                return;
-            }
             for (line, name) in bare_words(&scalar.value, quoted) {
                 let message = format!(
                     "`{name}` is one word now, whatever is in it: for several, make it a list and write `{{{{#each}}}}`"
@@ -38,7 +39,10 @@ pub(super) fn scalar(object: &Object, at: usize, scalar: &Scalar, edits: &mut Ed
             }
             edits.rewrite(at, scalar, |script| script_with_tags(script, quoted));
         }
-        Field::Text => edits.rewrite(at, scalar, |text| text.replace("{{", "\\{{")),
+        Field::Text => {
+            elsewhere(scalar, edits);
+            edits.rewrite(at, scalar, |text| today(&text.replace("{{", "\\{{")));
+        }
         // What stays a reference is told by the check of the whole.
         Field::Condition => edits.rewrite(at, scalar, condition_with_names),
         Field::Verbatim => {}
@@ -73,6 +77,25 @@ fn condition_with_names(text: &str) -> String {
         from = variable.place.end + extra;
     }
     out + &text[from..]
+}
+
+/// A script that stays as it is.
+pub(super) fn kept(at: usize, scalar: &Scalar, edits: &mut Edits<'_>) {
+    elsewhere(scalar, edits);
+    edits.rewrite(at, scalar, today);
+}
+
+/// References as they are written today: `$(inputs.params.x)` is one that Tekton alone still reads.
+fn today(text: &str) -> String {
+    text.replace("$(inputs.params", "$(params")
+}
+
+/// Tekton's own folders are not where its objects are no longer.
+fn elsewhere(scalar: &Scalar, edits: &mut Edits<'_>) {
+    if scalar.value.contains("/tekton/") {
+        let message = "`/tekton/` is not there: write `$(results.x.path)` or what else is meant".to_owned();
+        edits.differs(scalar, 0, message);
+    }
 }
 
 /// How the script's language has texts.
