@@ -51,7 +51,7 @@ pub(crate) fn reference_at(source: &Source, at: Position) -> Option<Reference> {
         (None, None) => return None,
     };
     let is_name = |c: char| c.is_ascii_alphanumeric() || "_-.[]\"'@".contains(c);
-    let start = before.rfind(|c: char| !is_name(c)).map_or(0, |at| at + 1).max((open + 2).min(column));
+    let start = after_last(before, |c| !is_name(c)).max((open + 2).min(column));
     let end = column + line[column..].find(|c: char| !is_name(c)).unwrap_or(line.len() - column);
     let first = source.lines.start(at.line);
     Some(Reference {
@@ -62,12 +62,17 @@ pub(crate) fn reference_at(source: &Source, at: Position) -> Option<Reference> {
     })
 }
 
+/// The byte behind the last such character; the first byte where there is none.
+fn after_last(text: &str, is_it: impl Fn(char) -> bool) -> usize {
+    text.char_indices().rev().find(|(_, c)| is_it(*c)).map_or(0, |(at, c)| at + c.len_utf8())
+}
+
 /// The word at a place, and its bytes.
 pub(crate) fn word_at(source: &Source, at: Position) -> (String, Range<usize>) {
     let line = source.lines.line(&source.text, at.line);
     let column = line.char_indices().nth(at.column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-    let start = line[..column].rfind(|c: char| !is_word(c)).map_or(0, |at| at + 1);
+    let start = after_last(&line[..column], |c| !is_word(c));
     let end = column + line[column..].find(|c: char| !is_word(c)).unwrap_or(line.len() - column);
     let first = source.lines.start(at.line);
     (line[start..end].to_owned(), first + start..first + end)

@@ -2,5 +2,6 @@
 
 mod cases;
 mod hostile;
+mod mutations;
 mod pages;
 mod speed;
