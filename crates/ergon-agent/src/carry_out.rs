@@ -49,6 +49,9 @@ pub async fn carry_out(
             shell.tasks.spawn(accept(listener, *first, shell.seen.clone()));
         }
     }
+    if state.report().waits_for.is_some() {
+        reports.send_replace(state.report());
+    }
     let mut events_open = true;
     while !state.is_finished() {
         let seen = tokio::select! {
@@ -275,6 +278,7 @@ fn log(plan: &PodPlan, event: &Event) {
         Event::StopTask { task, .. } => tracing::info!(task, "told to stop a task"),
         Event::StopTries { task, before, .. } => tracing::info!(task, before, "told to stop tries of a task"),
         Event::Halt { .. } => tracing::debug!("told to start no other task"),
+        Event::Begin { .. } => tracing::info!("told to begin"),
         Event::Stop { reason, .. } => tracing::info!(?reason, "told to stop"),
     }
 }

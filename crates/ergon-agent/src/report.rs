@@ -18,7 +18,7 @@ use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::carry_out::ended;
@@ -33,8 +33,15 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a packet may stay without an acknowledgement, in milliseconds: a controller that was moved to another
 /// node is gone without a word, and the kernel would wait for it for minutes.
 const PACKET_LIMIT_MS: u32 = 3000;
-/// Bytes of an answer.
-const ANSWER_SIZE: usize = 64 << 10;
+/// Bytes of an answer: one that tells a pod to begin has the results of the tasks before.
+const ANSWER_SIZE: usize = 4 << 20;
+/// For how long a pod that waits to begin lets the controller keep the answer, in seconds: less than it may take.
+const WAITS: &str = "wait=8";
+/// An answer that takes less was not kept back.
+const AT_ONCE: Duration = Duration::from_millis(200);
+
+/// RFC 7240.
+const PREFER: &str = "prefer";
 
 /// A report target that can never work.
 #[derive(Debug, thiserror::Error)]
@@ -119,18 +126,32 @@ impl Reporter {
             .await
             .inspect_err(|error| tracing::info!(%error, "the controller is not there yet"))
             .ok();
+        let mut asked = None;
         loop {
+            let was_held = asked.is_some_and(|asked: Instant| asked.elapsed() >= AT_ONCE);
+            let waits = reports.borrow().waits_for.is_some();
             let changed = match again {
+                // The answer comes once there is something to say, unless it is one that nobody keeps back.
+                Some(_) if waits && (was_held || asked.is_none()) => Ok(Ok(())),
                 Some(again) => timeout(again, reports.changed()).await,
                 None => Ok(reports.changed().await),
             };
+            asked = Some(Instant::now());
             if matches!(changed, Ok(Err(_))) {
                 return;
             }
             let mut pause = FIRST_PAUSE;
             loop {
                 let report = reports.borrow_and_update().clone();
-                let error = match self.deliver(&mut connection, &report).await {
+                let delivered = tokio::select! {
+                    delivered = self.deliver(&mut connection, &report) => delivered,
+                    // While the answer is kept back, there may be news: that the pod is to end.
+                    Ok(()) = reports.changed(), if report.waits_for.is_some() => {
+                        reports.mark_changed();
+                        break;
+                    }
+                };
+                let error = match delivered {
                     Ok(answer) => {
                         tracing::debug!(sequence = report.sequence, ended = ended(&report), "reported");
                         if answer.stop {
@@ -145,6 +166,15 @@ impl Reporter {
                         }
                         for (task, before) in answer.stop_tries {
                             let _ = events.send(Event::StopTries { task, before, at: now() });
+                        }
+                        if let Some(with) = answer.begin {
+                            let _ = events.send(Event::Begin { with, at: now() });
+                            // What it comes to is the next report.
+                            let begun = |report: &PodReport| report.waits_for.is_none();
+                            if reports.wait_for(begun).await.is_err() {
+                                return;
+                            }
+                            reports.mark_changed();
                         }
                         if report.done {
                             return;
@@ -176,14 +206,14 @@ impl Reporter {
     ) -> Result<ReportAnswer, DeliveryError> {
         let body = Bytes::from(serde_json::to_vec(report).map_err(DeliveryError::Report)?);
         if let Some(mut kept) = connection.take().filter(|kept| !kept.is_closed()) {
-            match self.post(&mut kept, body.clone()).await {
+            match self.post(&mut kept, body.clone(), report.waits_for.is_some()).await {
                 // The server may close a quiet connection just when we use it: that is no failure yet.
                 Err(DeliveryError::Http(error)) => tracing::debug!(%error, "the connection was closed"),
                 outcome => return Self::keep(connection, kept, outcome),
             }
         }
         let mut new = self.connect().await?;
-        let outcome = self.post(&mut new, body).await;
+        let outcome = self.post(&mut new, body, report.waits_for.is_some()).await;
         Self::keep(connection, new, outcome)
     }
 
@@ -218,14 +248,23 @@ impl Reporter {
         Ok(sender)
     }
 
-    async fn post(&self, connection: &mut Connection, body: Bytes) -> Result<ReportAnswer, DeliveryError> {
+    /// `waits`: the answer may be kept back until there is something to say.
+    async fn post(
+        &self,
+        connection: &mut Connection,
+        body: Bytes,
+        waits: bool,
+    ) -> Result<ReportAnswer, DeliveryError> {
         let token = std::fs::read_to_string(&self.token_file)
             .map_err(|source| DeliveryError::Token { path: self.token_file.clone(), source })?;
-        let request = Request::post(&self.path)
+        let mut request = Request::post(&self.path)
             .header(HOST, &self.host)
             .header(AUTHORIZATION, format!("Bearer {}", token.trim()))
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))?;
+            .header(CONTENT_TYPE, "application/json");
+        if waits {
+            request = request.header(PREFER, WAITS);
+        }
+        let request = request.body(Full::new(body))?;
         let answered = timeout(ANSWER_LIMIT, async {
             connection.ready().await?;
             let answer = connection.send_request(request).await?;

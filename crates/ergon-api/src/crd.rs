@@ -180,8 +180,9 @@ impl Kind {
     pub fn schema_in(&self, group: Group) -> Value {
         let mut schema = Value::clone(&self.schema);
         if group == Group::Tekton {
-            remove_property(&mut schema, "fuse");
-            remove_property(&mut schema, "childCounts");
+            for ours in ["fuse", "prestart", "childCounts"] {
+                remove_property(&mut schema, ours);
+            }
             without_types(&mut schema);
             open_property(&mut schema, "taskSpec");
             open_property(&mut schema, "pipelineSpec");
@@ -454,7 +455,7 @@ mod tests {
 
     #[test]
     fn our_additions_are_in_our_group_alone() {
-        for field in ["\"fuse\"", "\"childCounts\""] {
+        for field in ["\"fuse\"", "\"prestart\"", "\"childCounts\""] {
             let has = |group| serde_json::to_string(&crds(group, None)).unwrap().contains(field);
             assert!(has(Group::Ergon), "{field}");
             assert!(!has(Group::Tekton), "{field}");

@@ -49,7 +49,9 @@ pub use group::Group;
 pub use manifest::{Document, Object, parse, parse_bytes};
 pub use matrix::{IncludeParams, Matrix};
 pub use params::{Param, ParamSpec, ParamType, ParamValue, PropertySpec, SecretRef};
-pub use pipeline::{EmbeddedTask, Fuse, ObjectLabels, Pipeline, PipelineResult, PipelineSpec, PipelineTask};
+pub use pipeline::{
+    EmbeddedTask, Fuse, ObjectLabels, Pipeline, PipelineResult, PipelineSpec, PipelineTask, Prestart,
+};
 pub use pipeline_run::{
     ChildCount, ChildStatusReference, PipelineRun, PipelineRunResult, PipelineRunSpec, PipelineRunSpecStatus,
     PipelineRunStatus, PipelineTaskRunSpec, PipelineTaskRunTemplate, SkippedTask, TimeoutFields,

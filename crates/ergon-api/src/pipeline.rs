@@ -60,6 +60,9 @@ pub struct PipelineSpec {
     /// How tasks share pods: `auto`, `never`, `pod` or `container`. Only `ergon.dev`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuse: Option<Fuse>,
+    /// Whether pods of tasks may be made before their turn: `never` or `auto`. Only `ergon.dev`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prestart: Option<Prestart>,
 }
 
 impl PipelineSpec {
@@ -82,6 +85,17 @@ pub enum Fuse {
     Pod,
     /// As `pod`, and run neighbouring steps of one image in one container.
     Container,
+}
+
+/// Whether a task's pod may be made before its turn, and wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Prestart {
+    /// A pod is made when the task's turn has come.
+    #[default]
+    Never,
+    /// A pod is made while the last of the tasks before it run, as far as the installation's limit allows.
+    Auto,
 }
 
 /// One node of the graph.
@@ -137,6 +151,9 @@ pub struct PipelineTask {
     /// How this task may share a pod, when not as the Pipeline says. Only `ergon.dev`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuse: Option<Fuse>,
+    /// Whether this task's pod may be made before its turn, when not as the Pipeline says. Only `ergon.dev`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prestart: Option<Prestart>,
 }
 
 impl PipelineTask {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::group::impl_kind;
 use crate::{
     Condition, ConditionStatus, Duration, Fuse, ObjectLabels, Param, ParamValue, PipelineRef, PipelineSpec,
-    PodTemplate, Provenance, TaskRunSidecarSpec, TaskRunStepSpec, WhenExpression, WorkspaceBinding,
+    PodTemplate, Prestart, Provenance, TaskRunSidecarSpec, TaskRunStepSpec, WhenExpression, WorkspaceBinding,
     condition, lenient, opaque, shared,
 };
 
@@ -71,6 +71,10 @@ pub struct PipelineRunSpec {
     /// `ergon.dev`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuse: Option<Fuse>,
+    /// Whether pods of tasks may be made before their turn in this run, when not as the Pipeline says: `never` or `auto`.
+    /// Only `ergon.dev`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prestart: Option<Prestart>,
 }
 
 /// What the user wants of a PipelineRun.

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use ergon_wire::PodReport;
+use tokio::sync::Notify;
 
 use crate::sync::lock;
 
@@ -22,6 +23,32 @@ const TOTAL_LIMIT: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub struct Reports {
     inner: Mutex<Inner>,
+    /// Those whose agents wait for an answer that is kept back.
+    listening: Arc<Mutex<HashMap<String, Arc<Notify>>>>,
+}
+
+/// One agent that waits for an answer.
+pub struct Listening {
+    pod_uid: String,
+    notify: Arc<Notify>,
+    all: Arc<Mutex<HashMap<String, Arc<Notify>>>>,
+}
+
+impl Listening {
+    /// Until there may be something to say.
+    pub async fn told(&self) {
+        self.notify.notified().await;
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut all = lock(&self.all);
+        // The agent may have asked again over another connection.
+        if all.get(&self.pod_uid).is_some_and(|newest| Arc::ptr_eq(newest, &self.notify)) {
+            all.remove(&self.pod_uid);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +94,20 @@ impl Reports {
         lock(&self.inner).by_pod.get(pod_uid).map(|kept| Arc::clone(&kept.report))
     }
 
+    /// Notes that a pod's agent waits for an answer. What is told from now on is heard.
+    pub fn listen(&self, pod_uid: &str) -> Listening {
+        let notify = Arc::new(Notify::new());
+        lock(&self.listening).insert(pod_uid.to_owned(), Arc::clone(&notify));
+        Listening { pod_uid: pod_uid.to_owned(), notify, all: Arc::clone(&self.listening) }
+    }
+
+    /// There may be something to say to a pod's agent.
+    pub fn tell(&self, pod_uid: &str) {
+        if let Some(listening) = lock(&self.listening).get(pod_uid) {
+            listening.notify_one();
+        }
+    }
+
     /// Forgets a pod whose run is done or that is gone.
     pub fn forget(&self, pod_uid: &str) {
         let mut inner = lock(&self.inner);
@@ -103,6 +144,20 @@ mod tests {
         assert_eq!(reports.get("a").map(|report| report.sequence), Some(3));
         reports.forget("a");
         assert!(reports.is_empty() && reports.get("a").is_none());
+    }
+
+    #[tokio::test]
+    async fn who_listens_is_told_and_is_forgotten_then() {
+        let reports = Reports::default();
+        reports.tell("a");
+        let first = reports.listen("a");
+        let second = reports.listen("a");
+        drop(first);
+        reports.tell("b");
+        reports.tell("a");
+        second.told().await;
+        drop(second);
+        assert!(lock(&reports.listening).is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Dropping what no decision reads, before an object is kept in memory.
 
 use ergon_api::{CustomRun, PipelineRun, ResolutionRequest, TaskRun};
+use ergon_engine::fuse::AHEAD_ANNOTATIONS;
 use k8s_openapi::api::core::v1::{Container, LimitRange, Pod, PodSpec, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -104,10 +105,14 @@ impl Trim for LimitRange {
     }
 }
 
-/// Of a pod: who it is and belongs to, its containers' names and images, and its status.
+/// Of a pod: who it is and belongs to, what one that was made ahead says of itself, its containers' names and images, and
+/// its status.
 pub fn pod(pod: &mut Pod) {
     meta(&mut pod.metadata);
-    pod.metadata.annotations = None;
+    if let Some(annotations) = &mut pod.metadata.annotations {
+        annotations.retain(|name, _| AHEAD_ANNOTATIONS.contains(&name.as_str()));
+    }
+    pod.metadata.annotations.take_if(|annotations| annotations.is_empty());
     let containers = |containers: Vec<Container>| -> Vec<Container> {
         containers
             .into_iter()

@@ -13,7 +13,9 @@ use ergon_wire::{
     StopReason, TaskPlan,
 };
 
-use crate::fuse::{Inside, Next};
+use serde::Deserialize;
+
+use crate::fuse::{Begin, Inside, Next};
 
 /// One step or sidecar of a plan, by the places of its task and of itself in [`TaskPlan::parts`], counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +43,8 @@ pub enum Event {
     StopTries { task: String, before: usize, at: Millis },
     /// Start no other task of those that share the pod, but for final ones. What runs goes on.
     Halt { at: Millis },
+    /// The turn of the first task has come in a pod that was made ahead: [`Begin`], as it was told.
+    Begin { with: Box<serde_json::Value>, at: Millis },
     /// End what runs and start nothing more. The first one counts.
     Stop { reason: StopReason, at: Millis },
 }
@@ -149,6 +153,10 @@ impl PodState {
         let mut state = Self { tasks: tasks.collect(), inside, sequence: 0, stopped: false, finished: false };
         // Nobody is connected yet, so there is nobody to tell.
         state.go_on(0, &mut Vec::new());
+        if state.inside.as_ref().is_some_and(|inside| inside.waits_for().is_some()) {
+            // That it is there and waits is the first thing to tell.
+            state.sequence = 1;
+        }
         state.finished = state.is_finished();
         Ok(state)
     }
@@ -161,7 +169,8 @@ impl PodState {
             Event::Lost { at, .. }
             | Event::Gone { at, .. }
             | Event::StopTask { at, .. }
-            | Event::StopTries { at, .. } => Some(*at),
+            | Event::StopTries { at, .. }
+            | Event::Begin { at, .. } => Some(*at),
             _ => None,
         };
         let changed = match event {
@@ -176,6 +185,7 @@ impl PodState {
             Event::StopTask { task, at } => self.stop_task(&task, at, &mut commands),
             Event::StopTries { task, before, at } => self.stop_tries(&task, before, at, &mut commands),
             Event::Halt { at } => self.halt(at, &mut commands),
+            Event::Begin { with, at } => self.begin(&with, at, &mut commands),
             Event::Stop { reason, at } => self.stop(reason, at, &mut commands),
         };
         if let Some(at) = at.filter(|_| changed) {
@@ -196,7 +206,13 @@ impl PodState {
     pub fn report(&self) -> PodReport {
         let steps = self.tasks.iter().flat_map(Task::report);
         let done = self.tasks.iter().all(Task::is_over);
-        PodReport { sequence: self.sequence, steps: steps.collect(), done }
+        let waits_for = self.inside.as_ref().filter(|_| !done).and_then(|inside| inside.waits_for());
+        PodReport {
+            sequence: self.sequence,
+            steps: steps.collect(),
+            done,
+            waits_for: waits_for.map(<[String]>::to_vec),
+        }
     }
 
     /// Whether every step and sidecar has ended and every shim knows.
@@ -355,6 +371,19 @@ impl PodState {
         let Some(inside) = &mut self.inside else { return false };
         inside.halt();
         self.go_on(at, commands)
+    }
+
+    /// Begins with what is told. What cannot be read is nothing to wait for any longer: the pod ends, as if it were lost.
+    fn begin(&mut self, with: &serde_json::Value, at: Millis, commands: &mut Vec<Command>) -> bool {
+        let Some(inside) = &mut self.inside else { return false };
+        let Ok(begin) = Begin::deserialize(with) else {
+            return self.stop(StopReason::Interrupted, at, commands);
+        };
+        if !inside.begin(begin) {
+            return false;
+        }
+        self.go_on(at, commands);
+        true
     }
 
     /// Ends a task that was not started.

@@ -24,6 +24,7 @@ pub use build::{PodInput, build, plan_of};
 pub(crate) use merge::{objects as merge, steps as merged_steps};
 pub use quantity::nanos;
 pub(crate) use quantity::told;
+pub(crate) use resources::requests;
 pub(crate) use security::with_volumes;
 pub(crate) use sidecar::unknown_images as unknown_sidecar_images;
 pub(crate) use volumes::{BIN, RUN, STEPS, is_of_the_task, is_ours};

@@ -1,5 +1,6 @@
 //! One pipeline run: from what was observed to what should be done.
 
+mod ahead;
 mod artifacts;
 mod child;
 mod children;
@@ -28,6 +29,7 @@ pub use explain::{Explained, NotShared, Planned, PlannedPod, explain};
 pub use plan::Plan;
 pub use reconcile::reconcile;
 pub use refused::child_refused;
+pub(crate) use share::ended;
 
 use std::sync::Arc;
 

@@ -16,6 +16,9 @@ pub struct PodReport {
     pub steps: Vec<StepReport>,
     /// All steps have ended: the last report.
     pub done: bool,
+    /// The pod was made ahead and waits to be told to begin: the tasks whose ends it wants to know then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,4 +75,7 @@ pub struct ReportAnswer {
     /// In such a pod: no other task is to start.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub halt: bool,
+    /// To a pod that waits: begin, with what the engine has written down for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<Box<serde_json::Value>>,
 }

@@ -31,6 +31,8 @@ enum Answer {
     Stop,
     Status(u16),
     Text(&'static str),
+    /// Takes the report of a pod that waits, and lets it begin.
+    Begin,
     /// Takes the report, once it is told to.
     When(Arc<Notify>),
 }
@@ -123,6 +125,7 @@ async fn answer(
     let (status, body) = match answer {
         Answer::Take => (200, taken(false)),
         Answer::Stop => (200, taken(true)),
+        Answer::Begin => (200, br#"{"sequence":1,"begin":{"first":"x"}}"#.to_vec()),
         Answer::Status(status) => (status, b"try again".to_vec()),
         Answer::Text(text) => (200, text.as_bytes().to_vec()),
         Answer::When(told) => {
@@ -142,14 +145,14 @@ struct Agent {
 }
 
 impl Agent {
-    fn new(port: u16, ca: String) -> Self {
+    fn new(port: u16, ca: String, again: Option<Duration>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let token = directory.path().join("token");
         std::fs::write(&token, "first\n").unwrap();
         let target = ReportTarget { url: format!("https://localhost:{port}/v1/report"), ca };
         let (reports, newest) = watch::channel(PodReport::default());
         let (told, events) = mpsc::unbounded_channel();
-        let reporting = tokio::spawn(Reporter::new(&target, &token).unwrap().run(newest, told, None));
+        let reporting = tokio::spawn(Reporter::new(&target, &token).unwrap().run(newest, told, again));
         Self { directory, reports, events, reporting }
     }
 
@@ -158,7 +161,7 @@ impl Agent {
     }
 
     fn report(&self, sequence: u64, done: bool) {
-        self.reports.send_replace(PodReport { sequence, steps: Vec::new(), done });
+        self.reports.send_replace(PodReport { sequence, done, ..PodReport::default() });
     }
 
     async fn finish(self) {
@@ -167,10 +170,15 @@ impl Agent {
 }
 
 async fn both(answers: Vec<Answer>) -> (Controller, Agent) {
+    both_listening(answers, None).await
+}
+
+/// `again`: after how long the agent listens again.
+async fn both_listening(answers: Vec<Answer>, again: Option<Duration>) -> (Controller, Agent) {
     let (ca, config) = certificates();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    (Controller::serve(listener, config, answers), Agent::new(port, ca))
+    (Controller::serve(listener, config, answers), Agent::new(port, ca, again))
 }
 
 fn request(connection: usize, token: &str, sequence: u64) -> Post {
@@ -220,7 +228,7 @@ async fn a_slow_controller_gets_the_newest_state_alone() {
 async fn a_controller_that_comes_later_gets_the_last_report() {
     let (ca, config) = certificates();
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let agent = Agent::new(port, ca);
+    let agent = Agent::new(port, ca, None);
     agent.report(1, false);
     agent.report(2, true);
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -251,7 +259,7 @@ async fn a_controller_that_restarts_is_found_again() {
         }
         listener
     });
-    let agent = Agent::new(port, ca);
+    let agent = Agent::new(port, ca, None);
     agent.report(1, false);
     let listener = tokio::time::timeout(PATIENCE, first).await.unwrap().unwrap();
     let mut controller = Controller::serve(listener, config, vec![]);
@@ -278,7 +286,7 @@ async fn a_server_of_another_authority_hears_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut impostor = Controller::serve(listener, config, vec![]);
-    let agent = Agent::new(port, other_ca);
+    let agent = Agent::new(port, other_ca, None);
     agent.report(1, true);
     tokio::time::timeout(PATIENCE, impostor.distrusted.notified()).await.unwrap();
     // Until the right one takes its place.
@@ -311,4 +319,39 @@ fn targets_that_cannot_work_are_told_at_once() {
         let error = Reporter::new(&target, "token".as_ref()).err().unwrap();
         assert_eq!(error.to_string(), expected);
     }
+}
+
+#[tokio::test]
+async fn an_agent_that_waits_lets_the_answer_be_kept_back_and_begins() {
+    let told = Arc::new(Notify::new());
+    let answers = vec![Answer::When(told.clone()), Answer::Begin];
+    let (mut controller, mut agent) = both_listening(answers, Some(Duration::from_mins(10))).await;
+    let waits = PodReport { sequence: 1, waits_for: Some(vec!["a".into()]), ..PodReport::default() };
+    agent.reports.send_replace(waits.clone());
+    assert_eq!(controller.next().await, request(0, "first", 1));
+    // An answer that took its time is asked for again at once; one that did not would be a storm of requests.
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    told.notify_one();
+    assert_eq!(controller.next().await, request(0, "first", 1));
+    let event = tokio::time::timeout(PATIENCE, agent.events.recv()).await.unwrap();
+    assert!(matches!(event, Some(Event::Begin { ref with, .. }) if with["first"] == "x"), "{event:?}");
+    agent.report(2, true);
+    assert_eq!(controller.next().await, request(0, "first", 2));
+    agent.finish().await;
+}
+
+#[tokio::test]
+async fn what_happens_meanwhile_is_told_although_an_answer_is_kept_back() {
+    let never = Arc::new(Notify::new());
+    let (mut controller, agent) =
+        both_listening(vec![Answer::When(never)], Some(Duration::from_mins(10))).await;
+    agent.reports.send_replace(PodReport {
+        sequence: 1,
+        waits_for: Some(Vec::new()),
+        ..PodReport::default()
+    });
+    assert_eq!(controller.next().await, request(0, "first", 1));
+    agent.report(2, true);
+    assert_eq!(controller.next().await, request(1, "first", 2));
+    agent.finish().await;
 }

@@ -10,6 +10,9 @@ use super::read::{Choice, Problem, Reader};
 const RESULT_LIMIT: u32 = 1_572_864;
 /// What Tekton gives a result, for want of a way for larger ones.
 const DEFAULT_RESULT_SIZE: u32 = 4096;
+/// Pods that wait hold what they ask for: a few hide the start of the next tasks.
+const DEFAULT_PRESTART_LIMIT: u32 = 4;
+const MOST_PRESTARTED: u32 = 1000;
 
 /// The flags. As JSON they are what `status.provenance.featureFlags` shows, under Tekton's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -81,6 +84,9 @@ pub struct Features {
     /// Termination messages are compressed.
     #[serde(rename = "enableTerminationMessageCompression", skip_serializing_if = "is_false")]
     pub termination_message_compression: bool,
+    /// How many pods of a run may wait for their tasks' turns at a time, where runs ask for it. Only here, not in Tekton.
+    #[serde(skip)]
+    pub prestart_limit: u32,
 }
 
 impl Default for Features {
@@ -109,6 +115,7 @@ impl Default for Features {
             kubernetes_sidecar: false,
             wait_exponential_backoff: false,
             termination_message_compression: false,
+            prestart_limit: DEFAULT_PRESTART_LIMIT,
         }
     }
 }
@@ -152,6 +159,9 @@ impl Features {
         reader.choice("results-from", &mut all.results_from);
         if let Some(size) = reader.number("max-result-size", RESULT_LIMIT, "bytes") {
             all.max_result_size = size;
+        }
+        if let Some(limit) = reader.number("prestart-limit", MOST_PRESTARTED, "pods") {
+            all.prestart_limit = limit;
         }
         reader.choice("coschedule", &mut all.coschedule);
         reader.choice("enforce-nonfalsifiability", &mut all.enforce_nonfalsifiability);

@@ -94,6 +94,7 @@ fn feature_flags() -> Value {
         "enable-wait-exponential-backoff": "false",
         "enforce-nonfalsifiability": "none",
         "keep-pod-on-cancel": "true",
+        "prestart-limit": "4",
         "require-git-ssh-secret-known-hosts": "false",
         "results-from": "termination-message",
         "running-in-environment-with-injected-sidecars": "true",

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -22,6 +23,11 @@ use super::identity::{Identities, IdentityError, PodIdentity};
 use super::{REPORT_LIMIT, Taken};
 use crate::cache::Name;
 use crate::shell::{Key, RunKind, Shell};
+
+/// RFC 7240: with `wait=SECONDS`, the answer to a pod that waits to begin is kept back until there is something to say.
+pub(super) const PREFER: &str = "prefer";
+/// For how long at most.
+const LONGEST_HELD: Duration = Duration::from_secs(10);
 
 /// What the endpoint needs.
 pub struct Endpoint {
@@ -115,7 +121,8 @@ async fn hand_on(endpoint: &Endpoint, to: SocketAddr, headers: &HeaderMap, body:
     let token = headers.get(header::AUTHORIZATION)?;
     let platform = endpoint.shell.platform();
     let authority = &platform.report.as_ref()?.ca;
-    let answered = endpoint.forward.send(to, authority, token, body).await;
+    let waits = headers.contains_key(PREFER);
+    let answered = endpoint.forward.send(to, authority, token, body, waits).await;
     let (code, answer) =
         answered.inspect_err(|error| debug!(%error, %to, "a report could not be handed on")).ok()?;
     // It may have stopped working on the run meanwhile: the agent comes again.
@@ -156,6 +163,7 @@ async fn take(
     }
     let report: PodReport = serde_json::from_slice(body).map_err(Refused::Body)?;
     let sequence = report.sequence;
+    let waits_for = report.waits_for.clone();
     // A run that is over has nothing more to learn, and an agent that still runs steps should end them.
     let runs = shell.runs(key.group);
     let is_over = match key.kind {
@@ -174,15 +182,34 @@ async fn take(
         Taken::Full => return Err(Refused::Later("there is no room for more reports".to_owned())),
     };
     let sequence = shell.reports.get(&identity.uid).map_or(sequence, |known| known.sequence);
-    let mut answer = ReportAnswer { sequence, ..Default::default() };
-    if key.kind == RunKind::PipelineRun
-        && let Some(run) = runs.pipeline_runs.get(&key.name)
-    {
+    if key.kind == RunKind::TaskRun {
+        return Ok((ReportAnswer { sequence, ..Default::default() }, label));
+    }
+    let orders = || {
+        let Some(run) = runs.pipeline_runs.get(&key.name) else { return ReportAnswer::default() };
         let children = runs.task_runs.owned_by(run.uid());
         let children: Vec<&TaskRun> = children.iter().map(AsRef::as_ref).collect();
-        answer = ReportAnswer { sequence, ..fuse::orders(key.group, &run, &children, &identity.name) };
+        fuse::orders(key.group, &run, &children, &identity.name, waits_for.as_deref())
+    };
+    let mut answer = orders();
+    if waits_for.is_some()
+        && let Some(patience) = patience(headers)
+    {
+        // The turn of its task may come right now: what is told from here on is not missed.
+        let told = shell.reports.listen(&identity.uid);
+        answer = orders();
+        if answer == ReportAnswer::default() {
+            let _ = tokio::time::timeout(patience, told.told()).await;
+            answer = orders();
+        }
     }
-    Ok((answer, label))
+    Ok((ReportAnswer { sequence, ..answer }, label))
+}
+
+/// For how long an answer may be kept back, as the request says.
+fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(PREFER)?.to_str().ok()?.strip_prefix("wait=")?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_HELD))
 }
 
 /// The TaskRun that the pod runs, or the PipelineRun whose tasks share it.

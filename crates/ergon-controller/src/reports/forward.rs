@@ -9,12 +9,15 @@ use axum::body::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use reqwest::{Certificate, Client};
 
+use super::endpoint::PREFER;
 use crate::sync::lock;
 
 /// The header of a report that was handed on, so that it is handed on once.
 pub const FORWARDED: &str = "x-ergon-forwarded";
 /// How long the other replica may take. An agent waits longer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// What that one may wait for, of an agent that waits: less.
+const WAITS: &str = "wait=2";
 /// How many replicas are remembered.
 const REMEMBERED: usize = 64;
 
@@ -32,17 +35,21 @@ impl Forward {
     }
 
     /// Sends a report, with the token that it came with, to the replica there, whose certificate must be of this authority.
-    /// Gives its answer.
+    /// Gives its answer. `waits`: that may be kept back for a moment, until there is something to say.
     pub async fn send(
         &self,
         to: SocketAddr,
         authority: &str,
         token: &HeaderValue,
         report: Bytes,
+        waits: bool,
     ) -> Result<(StatusCode, Bytes), reqwest::Error> {
         let url = format!("https://{}:{}/v1/report", self.host, to.port());
         let request = self.client(to, authority)?.post(url).body(report);
-        let request = request.header(header::AUTHORIZATION, token).header(FORWARDED, "true");
+        let mut request = request.header(header::AUTHORIZATION, token).header(FORWARDED, "true");
+        if waits {
+            request = request.header(PREFER, WAITS);
+        }
         let response = request.send().await?;
         Ok((response.status(), response.bytes().await?))
     }

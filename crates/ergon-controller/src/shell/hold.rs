@@ -2,10 +2,10 @@
 //!
 //! A pod that starts passes through half a dozen states within a second, each with its own message. Whoever looks
 //! wants the last of them, and every write costs the API server and all who watch. So the first one waits a moment,
-//! and what is decided by then is written. Where many runs wait for their turn, the API server has enough to do with
-//! what makes them go on: it waits longer then, and that the first step begins waits as well.
+//! and what is decided by then is written. Where many runs wait for their turn, or many statuses are written, the API
+//! server has enough to do with what makes runs go on: it waits longer then, and that the first step begins waits as well.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -19,8 +19,13 @@ use crate::sync::lock;
 const WAIT: Duration = Duration::from_secs(1);
 /// The same where there is much to do.
 const LONG_WAIT: Duration = Duration::from_secs(5);
+/// The same for a run of which no step has begun.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How many runs have to wait for their turn for that.
 const MANY: usize = 16;
+/// Or how many statuses have to be written within a second.
+const MANY_WRITES: usize = 24;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// How much there is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,15 +37,12 @@ pub(super) enum Pace {
 }
 
 impl Pace {
-    /// Where so many runs wait for their turn.
-    pub fn of(depth: usize) -> Self {
-        if depth > MANY { Self::Busy } else { Self::Calm }
-    }
-
-    fn wait(self) -> Duration {
+    /// `has_begun`: whether a step of the run has.
+    fn wait(self, has_begun: bool) -> Duration {
         match self {
             Self::Calm => WAIT,
-            Self::Busy => LONG_WAIT,
+            Self::Busy if has_begun => LONG_WAIT,
+            Self::Busy => LONGEST_WAIT,
         }
     }
 }
@@ -49,6 +51,8 @@ impl Pace {
 #[derive(Debug, Default)]
 pub struct Held {
     waiting: Mutex<HashMap<Key, Waiting>>,
+    /// When the last statuses were written.
+    written: Mutex<VecDeque<Instant>>,
 }
 
 #[derive(Debug)]
@@ -65,10 +69,30 @@ impl Default for Waiting {
 }
 
 impl Held {
-    /// How long the run still has to wait. None: its time has come.
-    pub fn left(&self, key: &Key, pace: Pace) -> Option<Duration> {
-        let began = lock(&self.waiting).entry(key.clone()).or_default().since;
-        Some(pace.wait().saturating_sub(began.elapsed())).filter(|left| !left.is_zero())
+    /// How much there is to do where so many runs wait for their turn.
+    pub fn pace(&self, depth: usize) -> Pace {
+        let mut written = lock(&self.written);
+        while written.front().is_some_and(|at| at.elapsed() > SECOND) {
+            written.pop_front();
+        }
+        if depth > MANY || written.len() >= MANY_WRITES { Pace::Busy } else { Pace::Calm }
+    }
+
+    /// A status is written.
+    pub fn note_write(&self) {
+        let mut written = lock(&self.written);
+        if written.len() >= MANY_WRITES {
+            written.pop_front();
+        }
+        written.push_back(Instant::now());
+    }
+
+    /// How long the run, whose status would be this one, still has to wait. None: its time has come.
+    pub fn left(&self, key: &Key, new: &Value, pace: Pace) -> Option<Duration> {
+        // A pipeline run has no steps, and goes on from its start.
+        let wait = pace.wait(has_begun(new) || !new["podName"].is_string());
+        let since = lock(&self.waiting).entry(key.clone()).or_default().since;
+        Some(wait.saturating_sub(since.elapsed())).filter(|left| !left.is_zero())
     }
 
     /// The run in memory has got a status that is not stored. `stored`: the one that is, in this version.
@@ -127,10 +151,33 @@ fn has_begun(status: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ergon_api::Group;
     use serde_json::json;
 
     use super::*;
     use crate::merge_diff::merge_diff;
+
+    #[tokio::test(start_paused = true)]
+    async fn much_to_do_makes_what_has_not_begun_wait_longest() {
+        let held = Held::default();
+        let key = Key::task_run(Group::Ergon, crate::cache::Name::new("ns".to_owned(), "run".to_owned()));
+        let waiting = json!({"podName": "p"});
+        let begun = json!({"podName": "p", "steps": [{"running": {}}]});
+        assert_eq!(held.pace(MANY), Pace::Calm);
+        assert_eq!(held.pace(MANY + 1), Pace::Busy);
+        for _ in 0..2 * MANY_WRITES {
+            assert!(lock(&held.written).len() <= MANY_WRITES);
+            held.note_write();
+        }
+        assert_eq!(held.pace(0), Pace::Busy);
+        assert_eq!(held.left(&key, &waiting, Pace::Busy), Some(LONGEST_WAIT));
+        assert_eq!(held.left(&key, &json!({}), Pace::Busy), Some(LONG_WAIT));
+        assert_eq!(held.left(&key, &begun, Pace::Busy), Some(LONG_WAIT));
+        assert_eq!(held.left(&key, &begun, Pace::Calm), Some(WAIT));
+        tokio::time::advance(SECOND * 2).await;
+        assert_eq!(held.pace(0), Pace::Calm);
+        assert_eq!(held.left(&key, &begun, Pace::Calm), None);
+    }
 
     #[test]
     fn what_may_wait() {

@@ -1,7 +1,7 @@
 //! Doing what the engine decided. Each action can be done twice with the same end.
 
 use ergon_api::{CustomRun, CustomRunSpecStatus, Group, PipelineRun, TaskRun};
-use ergon_engine::Action;
+use ergon_engine::{Action, fuse};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -157,7 +157,12 @@ impl Shell {
     pub(super) fn take_child<C: ChildRun>(&self, key: &Key, mut child: C) {
         child.trim();
         let name = Name::of(&child);
+        let pod = child.begins_in().map(|pod| Name::new(name.namespace.clone(), pod.to_owned()));
         C::cache(self.runs(key.group)).written(child);
+        // If that pod was made ahead, its agent waits for this.
+        if let Some(pod) = pod.and_then(|pod| self.pods.get(&pod)) {
+            self.reports.tell(pod.metadata.uid.as_deref().unwrap_or_default());
+        }
         if let Some(kind) = C::RUN {
             self.queue.add(Key { kind, group: key.group, name });
         }
@@ -302,6 +307,11 @@ pub(super) trait ChildRun:
     /// What it is to the queue; none where another controller carries it out.
     const RUN: Option<RunKind>;
     fn cache(runs: &Runs) -> &Cache<Self>;
+
+    /// The shared pod whose first task it runs.
+    fn begins_in(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl ChildRun for TaskRun {
@@ -309,6 +319,10 @@ impl ChildRun for TaskRun {
     const RUN: Option<RunKind> = Some(RunKind::TaskRun);
     fn cache(runs: &Runs) -> &Cache<Self> {
         &runs.task_runs
+    }
+
+    fn begins_in(&self) -> Option<&str> {
+        fuse::made_with(self)
     }
 }
 

@@ -64,7 +64,7 @@ impl Shell {
         let ancestors = self.ancestors(key, &run);
         let ancestors: Vec<&PipelineRun> = ancestors.iter().map(AsRef::as_ref).collect();
         let plan = self.plans.of(key, &run);
-        let pods = self.shared_pods(key, &task_runs).await?;
+        let pods = self.shared_pods(key, &run, &task_runs).await?;
         let platform = self.platform();
         let mut may_make = true;
         let mut library = Library::default();
@@ -153,8 +153,13 @@ impl Shell {
         Err(Error::Unsettled(needs))
     }
 
-    /// The pods that tasks of the run share, as the first run of each says.
-    async fn shared_pods(&self, key: &Key, task_runs: &[&TaskRun]) -> Result<Vec<Seen>, Error> {
+    /// The pods that tasks of the run share, as the first run of each says, and those that were made ahead.
+    async fn shared_pods(
+        &self,
+        key: &Key,
+        run: &PipelineRun,
+        task_runs: &[&TaskRun],
+    ) -> Result<Vec<Seen>, Error> {
         let mut all = Vec::new();
         for name in task_runs.iter().filter_map(|run| fuse::made_with(run)) {
             let cached = self.pods.get(&Name::new(key.name.namespace.clone(), name.to_owned()));
@@ -168,6 +173,15 @@ impl Shell {
             };
             let report = pod.as_ref().and_then(|pod| self.reports.get(pod.metadata.uid.as_deref()?));
             all.push(Seen { name: name.to_owned(), pod, report });
+        }
+        for name in fuse::ahead_pods(run) {
+            // One that the cache does not know yet is made, or used, a moment later.
+            if let Some(pod) = self.pods.get(&Name::new(key.name.namespace.clone(), name.clone()))
+                && all.iter().all(|seen| seen.name != name)
+            {
+                let report = pod.metadata.uid.as_deref().and_then(|uid| self.reports.get(uid));
+                all.push(Seen { name, pod: Some(pod), report });
+            }
         }
         Ok(all)
     }

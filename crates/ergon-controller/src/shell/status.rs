@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::hold::{Pace, may_wait};
+use super::hold::may_wait;
 use super::{Error, FIELD_MANAGER, Key, Shell};
 use crate::cache::{Cache, Name};
 use crate::cloud_events::{self, CloudEvent};
@@ -61,13 +61,14 @@ impl Shell {
             self.held.forget(key);
             return Ok(Written::Nothing);
         };
-        let pace = Pace::of(self.queue.depth());
+        let pace = self.held.pace(self.queue.depth());
         if may_wait(&old, &new, &status, pace)
-            && let Some(left) = self.held.left(key, pace)
+            && let Some(left) = self.held.left(key, &new, pace)
             && let Ok(later) = Timestamp::now().checked_add(left)
         {
             return Ok(Written::Later(later));
         }
+        self.held.note_write();
         let meta = run.meta();
         let patch = json!({
             // With it the API server refuses a write that was decided on older data.

@@ -7,7 +7,7 @@ use ergon_wire::{Millis, PodPlan, PodReport, StepPlan, StepReport, TaskPlan};
 use jiff::Timestamp;
 
 use super::seen::task_of;
-use super::{Part, own_part};
+use super::{Begin, Part, own_part};
 use crate::pod::{self, Account, Platform};
 use crate::task::{self, PodSeen};
 use crate::{Action, Library, Need, Outcome, run};
@@ -66,7 +66,7 @@ impl Inside {
 
     /// Takes in how a try of a task ended that was started.
     pub fn ended(&mut self, place: usize, steps: Vec<StepReport>, at: Millis) {
-        let report = PodReport { sequence: 1, steps, done: true };
+        let report = PodReport { sequence: 1, steps, done: true, waits_for: None };
         let Some(first) = self.first_try(place) else { return };
         let is_current = |run: &&TaskRun| self.current_try(first, run) == Some(place);
         let Some(run) = self.runs.get(&first).filter(is_current) else { return };
@@ -95,9 +95,27 @@ impl Inside {
         self.part.run.spec.status.get_or_insert(PipelineRunSpecStatus::StoppedRunFinally);
     }
 
+    /// The tasks that the pod is to hear of before it begins; none where it has begun.
+    pub fn waits_for(&self) -> Option<&[String]> {
+        self.part.waits_for.as_deref()
+    }
+
+    /// The turn of the first task has come. False where it had before.
+    pub fn begin(&mut self, begin: Begin) -> bool {
+        let waited = self.part.waits_for.take().is_some();
+        if waited {
+            self.part.first = begin.first;
+            self.part.before.extend(begin.before);
+        }
+        waited
+    }
+
     /// What may start now, and what never will.
     pub fn advance(&mut self, at: Millis) -> Vec<Next> {
         let mut all = Vec::new();
+        if self.part.waits_for.is_some() {
+            return all;
+        }
         if !std::mem::replace(&mut self.is_begun, true) {
             let first = (*self.part.first).clone();
             all.extend(self.take(first, at));

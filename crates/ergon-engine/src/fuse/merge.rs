@@ -7,11 +7,11 @@ use ergon_wire::{PLAN_VERSION, PodPlan, StepPlan, TaskPlan, try_name};
 use k8s_openapi::api::core::v1::{
     Container, EmptyDirVolumeSource, Pod, PodSecurityContext, PodSpec, Volume, VolumeMount,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Serialize;
 
 use super::container;
 use super::groups::chains;
+use super::peak::request_the_peak;
 use super::{Part, SHARED_LABEL, Why, shown};
 use crate::graph::Graph;
 use crate::labels;
@@ -286,41 +286,6 @@ fn own_place(mount: &mut VolumeMount, task: &str, own: &str, name: &str) {
         (volume, Some(path)) if pod::is_ours(volume) => *path = format!("{task}/{path}"),
         (volume, path @ None) if pod::is_ours(volume) && volume != pod::BIN => *path = Some(task.to_owned()),
         _ => {}
-    }
-}
-
-/// Leaves each resource's request only on the task of a chain that asks for most of it: its tasks never run at once.
-fn request_the_peak(containers: &mut [Container], chain: &[String], of: &BTreeMap<String, Vec<usize>>) {
-    let requests = |container: &Container| {
-        container.resources.clone().and_then(|resources| resources.requests).unwrap_or_default()
-    };
-    let mut peaks: BTreeMap<String, (&String, i128)> = BTreeMap::new();
-    for task in chain {
-        let mut sums: BTreeMap<String, i128> = BTreeMap::new();
-        for at in of.get(task).into_iter().flatten() {
-            for (name, quantity) in requests(&containers[*at]) {
-                *sums.entry(name).or_default() += pod::nanos(&quantity).unwrap_or_default();
-            }
-        }
-        for (name, sum) in sums {
-            if peaks.get(&name).is_none_or(|(_, peak)| sum > *peak) {
-                peaks.insert(name, (task, sum));
-            }
-        }
-    }
-    for task in chain {
-        for at in of.get(task).into_iter().flatten() {
-            let Some(requests) =
-                containers[*at].resources.as_mut().and_then(|resources| resources.requests.as_mut())
-            else {
-                continue;
-            };
-            for (name, quantity) in requests {
-                if peaks.get(name).is_some_and(|(peak, _)| *peak != task) {
-                    *quantity = Quantity("0".to_owned());
-                }
-            }
-        }
     }
 }
 

@@ -16,8 +16,12 @@ pub struct Part {
     pub api_version: String,
     /// With the part's tasks alone in its status' spec, and those ended ones that they name.
     pub run: PipelineRun,
-    /// The run of the task that starts with the pod.
+    /// The run of the task that starts with the pod; where that waits, what it is made like.
     pub first: Box<TaskRun>,
+    /// The pod was made ahead, and begins once it is told to, with [`Begin`]: the tasks outside of it that others in it wait
+    /// for, beside the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<Vec<String>>,
     /// The runs of tasks that ended before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<TaskRun>,
@@ -31,6 +35,17 @@ pub struct Part {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub late_env: BTreeMap<String, Vec<String>>,
     pub given: Given,
+}
+
+/// What a pod that was made ahead is told when the turn of its first task has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Begin {
+    /// The run of the first task.
+    pub first: Box<TaskRun>,
+    /// The runs of those tasks that it waited for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<TaskRun>,
 }
 
 /// What the installation gives to runs, as far as steps depend on it.

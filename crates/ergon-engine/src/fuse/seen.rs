@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube_core::ResourceExt as _;
 
-use super::was_lost;
+use super::{Begin, was_lost};
 use crate::pod::{AGENT, Platform};
 use crate::task::paths::step_container;
 use crate::task::{PodSeen, attempt_number, verdict};
@@ -23,6 +23,10 @@ pub(crate) const SHARES_ANNOTATION: &str = "ergon.dev/shared-with";
 pub(crate) const CONTAINERS_ANNOTATION: &str = "ergon.dev/shared-containers";
 /// The annotation on that one where folders of the pod took the place of claims.
 pub(crate) const EMPTIED_ANNOTATION: &str = "ergon.dev/shared-folders";
+
+/// What a task run says of the pod that it shares.
+const OF_SHARING: [&str; 5] =
+    [POD_ANNOTATION, SHARES_ANNOTATION, CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION, Company::ANNOTATION];
 
 /// What a pipeline run's decisions depend on where tasks may share pods.
 #[derive(Debug, Clone, Copy)]
@@ -204,13 +208,34 @@ pub(crate) fn with_shown_names(group: ergon_api::Group, run: &TaskRun, steps: &m
 
 /// What the agent of a shared pod is to do, as its pipeline run and the task runs of that say: the tasks and the tries
 /// that are to end, and whether no other task is to start.
-pub fn orders(group: ergon_api::Group, run: &PipelineRun, children: &[&TaskRun], pod: &str) -> ReportAnswer {
+///
+/// `waits_for`: what the agent wants to hear of before it begins, if it has not begun.
+pub fn orders(
+    group: ergon_api::Group,
+    run: &PipelineRun,
+    children: &[&TaskRun],
+    pod: &str,
+    waits_for: Option<&[String]>,
+) -> ReportAnswer {
     let failed = |run: &TaskRun| run.is_failed() && !labels::failure_is_ignored(run) && !was_lost(run);
     let inside = || children.iter().filter(|run| pod_of(run) == Some(pod));
     let over = inside().filter(|run| run.is_failed());
     let tried = inside().filter(|run| !run.is_done() && attempt_number(run) > 0);
     let is_halted = run.is_gracefully_cancelled() || run.is_gracefully_stopped();
+    let begin = waits_for.and_then(|names| {
+        let first = children.iter().find(|run| made_with(run) == Some(pod) && !run.is_done())?;
+        let is_before =
+            |run: &&&TaskRun| run.is_done() && !was_lost(run) && names.contains(&task_of(group, run));
+        let before = children.iter().filter(is_before).map(|run| crate::run::ended(run)).collect();
+        let mut first = Box::new(TaskRun { status: None, ..TaskRun::clone(first) });
+        // In its pod it is a run like any other: which pod that is was decided.
+        if let Some(annotations) = &mut first.metadata.annotations {
+            annotations.retain(|name, _| !OF_SHARING.contains(&name.as_str()));
+        }
+        serde_json::to_value(Begin { first, before }).ok().map(Box::new)
+    });
     ReportAnswer {
+        begin,
         stop_tasks: over.map(|run| task_of(group, run)).collect(),
         stop_tries: tried.map(|run| (task_of(group, run), attempt_number(run))).collect(),
         halt: is_halted || children.iter().any(|run| failed(run)),

@@ -32,6 +32,8 @@ pub enum Why {
     Differs(&'static str),
     /// A pod would get too large: what of it.
     TooLarge(&'static str),
+    /// Under `auto`, what runs side by side would ask for more than a node may have.
+    TooMuch,
     /// It would not start even on its own, or cannot be checked before its results are there.
     CannotBeChecked(String),
     /// A reference to the reason of a task's end, which is the controller's to give.
@@ -64,6 +66,9 @@ impl fmt::Display for Why {
                 write!(f, "the keys of the result `{result}` are not declared: name them in its `properties`")
             }
             Self::Differs(what) => write!(f, "its pod differs from that of the other tasks: {what}"),
+            Self::TooMuch => f.write_str(
+                "with what runs beside it, the pod would ask for more than 2 processors or 4Gi: say `fuse: pod`",
+            ),
             Self::TooLarge(what) => write!(f, "the pod would have too many {what}"),
             Self::CannotBeChecked(message) => write!(f, "it cannot be checked before: {message}"),
             Self::Reason => {

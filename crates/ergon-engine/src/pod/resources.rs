@@ -143,6 +143,14 @@ fn wanted_names(resources: &ResourceRequirements) -> Vec<String> {
     names
 }
 
+/// What a container asks for, in thousand millionths; a limit without a request is one.
+pub(crate) fn requests(container: &Container) -> Vec<(String, i128)> {
+    let resources = container.resources.clone().unwrap_or_default();
+    let mut all = resources.limits.unwrap_or_default();
+    all.extend(resources.requests.unwrap_or_default());
+    all.into_iter().filter_map(|(name, quantity)| Some((name, nanos(&quantity)?))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

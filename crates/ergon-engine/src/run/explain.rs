@@ -11,7 +11,7 @@ use ergon_api::{
     TaskRunStatus, reasons,
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::Observed;
@@ -218,7 +218,15 @@ impl Play<'_> {
         let children = Children { task_runs: &runs, ..Children::default() };
         let observed = &Observed { children, ..*self.observed };
         let states = &States::observed(observed, &self.prepared.plan);
-        then(&Context { observed, prepared: self.prepared, states, platform: self.platform, now: self.now })
+        let taken = &BTreeSet::new();
+        then(&Context {
+            observed,
+            prepared: self.prepared,
+            states,
+            platform: self.platform,
+            taken,
+            now: self.now,
+        })
     }
 
     /// The run of a task that ended well, with all results that others use.
@@ -313,11 +321,11 @@ fn unknown(task: &str) -> PlannedPod {
 fn planned(tasks: Vec<String>, pod: &Pod) -> PlannedPod {
     let spec = pod.spec.clone().unwrap_or_default();
     let mut sums: BTreeMap<String, i128> = BTreeMap::new();
-    for (name, nanos) in spec.containers.iter().flat_map(requests) {
+    for (name, nanos) in spec.containers.iter().flat_map(pod::requests) {
         *sums.entry(name).or_default() += nanos;
     }
     // These run one by one before all others.
-    for (name, nanos) in spec.init_containers.iter().flatten().flat_map(requests) {
+    for (name, nanos) in spec.init_containers.iter().flatten().flat_map(pod::requests) {
         let sum = sums.entry(name).or_default();
         *sum = nanos.max(*sum);
     }
@@ -331,12 +339,4 @@ fn planned(tasks: Vec<String>, pod: &Pod) -> PlannedPod {
             .collect(),
         ..PlannedPod::default()
     }
-}
-
-/// What a container asks for, in thousand millionths; a limit without a request is one.
-fn requests(container: &Container) -> Vec<(String, i128)> {
-    let resources = container.resources.clone().unwrap_or_default();
-    let mut all = resources.limits.unwrap_or_default();
-    all.extend(resources.requests.unwrap_or_default());
-    all.into_iter().filter_map(|(name, quantity)| Some((name, pod::nanos(&quantity)?))).collect()
 }

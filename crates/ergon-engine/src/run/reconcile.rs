@@ -10,6 +10,7 @@ use ergon_api::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::ahead::{self, Ahead, Ready};
 use super::child::{Made, Why};
 use super::children::Making;
 use super::conclude::{self, Progress};
@@ -139,6 +140,7 @@ fn advance(
         status.finally_start_time.get_or_insert(Time(now));
         pass.start_finally(&ends, clock.finally_over)?;
     }
+    pass.prestart(halt);
     if !pass.needs.is_empty() {
         pass.needs.sort_unstable();
         pass.needs.dedup();
@@ -149,7 +151,7 @@ fn advance(
     // Where final tasks are in the pod of those that are ended, its agent ends them one by one and goes on.
     let finals = prepared.spec.finally.iter().filter_map(|task| pass.shared.get(task.name.as_str()));
     let goes_on: BTreeSet<&str> = finals.map(|place| place.pod.name).collect();
-    let Pass { states, started, mut actions, lost, has_more, .. } = pass;
+    let Pass { states, started, mut actions, lost, ahead, has_more, .. } = pass;
     let progress = Progress { observed, prepared, states: &states, ends: &ends, started: &started, halt };
     let done = progress.write(&mut status, tasks_done, now);
     actions.extend(done.event);
@@ -157,7 +159,7 @@ fn advance(
         actions.extend(claims::delete(observed));
     }
     let wake_at = if has_more { Some(now) } else { clock.wake_at(observed.run, &status) };
-    let wake_at = wake_at.into_iter().chain(lost.until).min().filter(|_| !done.finished);
+    let wake_at = wake_at.into_iter().chain(lost.until).chain(ahead.until).min().filter(|_| !done.finished);
     if done.finished {
         actions.extend(share::end_pods(observed, &BTreeSet::new()));
     } else if matches!(halt, Some(Skip::GracefullyCancelled | Skip::TasksTimeout)) {
@@ -178,8 +180,12 @@ struct Pass<'a> {
     pods: Vec<Place<'a>>,
     /// The tasks that are in shared pods already, by their names.
     shared: BTreeMap<&'a str, Place<'a>>,
+    /// The tasks that were put into shared pods by this pass, beside the first one of each.
+    placed: BTreeMap<String, Own>,
     /// What the pods that are lost come to.
     lost: Lost,
+    /// The pods that were made before their tasks' turn.
+    ahead: Ahead,
     /// Claims are made with the first task that needs them, and not all at the start.
     claims_late: bool,
     /// How many more runs this pass makes.
@@ -189,6 +195,14 @@ struct Pass<'a> {
     /// What must be looked up before anything is decided.
     needs: Vec<Need>,
     now: Timestamp,
+}
+
+/// Where a task is in a shared pod that this pass makes.
+#[derive(Debug, Clone)]
+struct Own {
+    pod: String,
+    has_folders: bool,
+    container: Option<String>,
 }
 
 impl<'a> Pass<'a> {
@@ -213,7 +227,9 @@ impl<'a> Pass<'a> {
             started: BTreeMap::new(),
             pods,
             shared,
+            placed: BTreeMap::new(),
             lost: Lost::default(),
+            ahead: Ahead::default(),
             claims_late: share::is_wanted(observed, prepared),
             room: MOST_AT_ONCE,
             has_more: false,
@@ -357,10 +373,19 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         let pod = self.shared.get(task.name.as_str()).copied().filter(|pod| pod.holds(&task.name));
-        if pod.is_none() && ends.is_none() && self.start_shared(place) {
+        let ready = if pod.is_none() && ends.is_none() {
+            self.ahead.of(self.observed, state, self.now)
+        } else {
+            Ready::No
+        };
+        if matches!(ready, Ready::Soon) {
             return Ok(());
         }
-        if pod.is_none() {
+        let own = self.placed.get(&task.name).filter(|_| pod.is_none()).cloned();
+        if pod.is_none() && own.is_none() && matches!(ready, Ready::No) {
+            if ends.is_none() && self.start_shared(place) {
+                return Ok(());
+            }
             self.claim(task);
         }
         let states = &self.states;
@@ -391,6 +416,12 @@ impl<'a> Pass<'a> {
             if let (Some(pod), Made::Task(run)) = (pod, &mut child) {
                 share::mark(run, pod.pod.name, pod.has_folders, pod.container(&state.task.name));
             }
+            if let (Some(own), Made::Task(run)) = (&own, &mut child) {
+                share::mark(run, &own.pod, own.has_folders, own.container.as_deref());
+            }
+            if let (Ready::Here(pod, told), Made::Task(run)) = (ready, &mut child) {
+                share::mark_first(run, &state.task.name, pod, told);
+            }
             if let Made::Task(run) = &mut child {
                 self.actions.extend(self.lost.note(state, run));
             }
@@ -400,11 +431,53 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    /// The tasks that are in shared pods, were put into one by this pass, or were started by it.
+    fn taken(&self) -> BTreeSet<&str> {
+        let there = self.shared.iter().filter(|(name, place)| place.holds(name)).map(|(name, _)| *name);
+        let placed = self.placed.keys().map(String::as_str);
+        let started = self.started.keys().map(|place| self.states.at(*place).task.name.as_str());
+        there.chain(placed).chain(started).collect()
+    }
+
+    /// Makes pods for tasks whose turn comes next, and ends those that nothing will begin in. Tells what must be looked up.
+    fn prestart(&mut self, halt: Option<Skip>) {
+        let may_make = halt.is_none() && self.needs.is_empty();
+        let Some(sharing) = self.observed.sharing else { return };
+        self.ahead.end(self.observed, self.prepared, &self.states, &self.started, halt.is_some(), self.now);
+        self.actions.append(&mut self.ahead.actions);
+        if !may_make || !sharing.may_make {
+            return;
+        }
+        let taken = self.taken();
+        let context = share::Context {
+            observed: self.observed,
+            prepared: self.prepared,
+            states: &self.states,
+            platform: sharing.platform,
+            taken: &taken,
+            now: self.now,
+        };
+        let next = ahead::next(&context, &self.shared, &self.started);
+        let made: Vec<_> = next.into_iter().map(|place| share::ahead(&context, place)).collect();
+        for made in made {
+            match made {
+                Ok(share::Shared { pod, claims, .. }) => {
+                    self.actions.extend(claims.into_iter().map(|claim| Action::CreateClaim(Box::new(claim))));
+                    self.actions.push(Action::CreatePod(Box::new(pod)));
+                }
+                Err(share::Stop::Needs(needs)) => self.needs.extend(needs),
+                Err(share::Stop::Why(_)) => {}
+            }
+        }
+    }
+
     /// Makes a pod for a task that may start and those that can follow it there, if any can. True where it did, or has to
     /// look something up first.
     fn start_shared(&mut self, place: usize) -> bool {
         let Some(sharing) = self.observed.sharing.filter(|sharing| sharing.may_make) else { return false };
+        let taken = self.taken();
         let context = share::Context {
+            taken: &taken,
             observed: self.observed,
             prepared: self.prepared,
             states: &self.states,
@@ -414,8 +487,14 @@ impl<'a> Pass<'a> {
         match share::shared(&context, place, &mut Vec::new()) {
             Ok(shared) => {
                 let mut first = shared.first.clone();
-                share::mark_first(&mut first, &shared);
+                let name = shared.pod.metadata.name.clone().unwrap_or_default();
+                share::mark_first(&mut first, &self.states.at(place).task.name, &name, &shared.annotations());
                 let again = self.lost.note(self.states.at(place), &mut first);
+                for task in shared.tasks.iter().skip(1) {
+                    let container = shared.containers.get(task).cloned();
+                    let own = Own { pod: name.clone(), has_folders: !shared.folders.is_empty(), container };
+                    self.placed.insert(task.clone(), own);
+                }
                 let share::Shared { pod, claims, .. } = shared;
                 self.actions.extend(claims.into_iter().map(|claim| Action::CreateClaim(Box::new(claim))));
                 self.actions.push(Action::CreatePod(Box::new(pod)));

@@ -13,11 +13,13 @@ use super::prepare::Prepared;
 use super::state::{States, TaskState};
 use crate::action::Action;
 use crate::fuse::{
-    self, CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, SharedPod,
+    self, AHEAD_ANNOTATIONS, CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION,
+    SharedPod,
 };
 use crate::task::PodSeen;
 
-pub(super) use compile::{Context, Shared, Stop, ended, folders, shared, uses};
+pub(crate) use compile::ended;
+pub(super) use compile::{Context, Shared, Stop, ahead, folders, shared, uses};
 pub(super) use member::alone;
 
 /// Where a task is that shares a pod.
@@ -73,8 +75,7 @@ impl<'a> Place<'a> {
 
     /// The container that all steps of a task run in, if there is such a one.
     pub fn container(&self, task: &str) -> Option<&'a str> {
-        let mut pairs = self.containers.split(',').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(known, _)| *known == task).map(|(_, container)| container)
+        container_of(self.containers, task)
     }
 
     /// The task of a step's container: of those whose names it may begin with, the longest.
@@ -138,17 +139,19 @@ pub(super) fn mark(run: &mut TaskRun, pod: &str, has_folders: bool, container: O
 }
 
 /// Marks the first run of a shared pod, which names all of the pod's tasks, and where their steps run in one container.
-pub(super) fn mark_first(run: &mut TaskRun, shared: &Shared) {
-    let pod = shared.pod.metadata.name.as_deref().unwrap_or_default();
-    let own = shared.tasks.first().and_then(|first| shared.containers.get(first));
-    mark(run, pod, !shared.folders.is_empty(), own.map(String::as_str));
-    let annotations = run.metadata.annotations.get_or_insert_default();
-    annotations.insert(SHARES_ANNOTATION.to_owned(), shared.tasks.join(","));
-    let containers: Vec<String> =
-        shared.containers.iter().map(|(task, container)| format!("{task}={container}")).collect();
-    if !containers.is_empty() {
-        annotations.insert(CONTAINERS_ANNOTATION.to_owned(), containers.join(","));
-    }
+/// `told`: what is told of that pod.
+pub(super) fn mark_first(run: &mut TaskRun, task: &str, pod: &str, told: &BTreeMap<String, String>) {
+    let annotation = |name: &str| told.get(name).map(String::as_str);
+    let own = container_of(annotation(CONTAINERS_ANNOTATION).unwrap_or_default(), task);
+    mark(run, pod, annotation(EMPTIED_ANNOTATION).is_some(), own);
+    let told = AHEAD_ANNOTATIONS.iter().filter_map(|name| Some((name.to_string(), told.get(*name)?.clone())));
+    run.metadata.annotations.get_or_insert_default().extend(told);
+}
+
+/// A task's container in a list of `TASK=CONTAINER`.
+fn container_of<'a>(pairs: &'a str, task: &str) -> Option<&'a str> {
+    let mut pairs = pairs.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(known, _)| *known == task).map(|(_, container)| container)
 }
 
 /// What ends the shared pods that would not end by themselves, but for those of these names.
@@ -159,7 +162,8 @@ pub(super) fn end_pods(observed: &Observed<'_>, but: &BTreeSet<&str>) -> Vec<Act
         PodSeen::Here(pod) => Some(Action::EndPod {
             name: shared.name.to_owned(),
             uid: pod.metadata.uid.clone().unwrap_or_default(),
-            keep: observed.config.features.keep_pod_on_cancel,
+            // Where nothing was started, there are no logs to keep.
+            keep: observed.config.features.keep_pod_on_cancel && fuse::waits(shared) != Some(true),
         }),
         PodSeen::NotInCache | PodSeen::Gone => None,
     })

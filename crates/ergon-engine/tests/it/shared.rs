@@ -1,5 +1,6 @@
 //! A run whose tasks share pods comes to the same end as one in which each has its own.
 
+mod ahead;
 mod lost;
 mod tries;
 mod world;
@@ -306,15 +307,56 @@ fn a_pod_asks_for_the_most_that_runs_at_once() {
         json!({"name": name, "runAfter": after, "taskSpec": {"steps": [
         {"name": "s", "image": "i", "script": "exit 0", "computeResources": {"requests": {"cpu": cpu}}}]}})
     };
-    let spec = json!({"pipelineSpec": {"tasks": [
-        task("a", &[], "1"), task("b", &["a"], "3"), task("c", &["a"], "500m"), task("d", &["b", "c"], "2")]}});
-    let world = both(&spec, &json!({}));
+    let tasks = json!([
+        task("a", &[], "1"),
+        task("b", &["a"], "3"),
+        task("c", &["a"], "500m"),
+        task("d", &["b", "c"], "2")
+    ]);
+    let world = both(&json!({"fuse": "pod", "pipelineSpec": {"tasks": tasks}}), &json!({}));
     let containers = shared_pods(&world)[0].spec.clone().unwrap().containers;
     let asked: Vec<String> = containers[1..]
         .iter()
         .map(|container| container.resources.clone().unwrap().requests.unwrap()["cpu"].0.clone())
         .collect();
     assert_eq!(asked, ["0", "3", "500m", "0"]);
+    // A node with room for each of them may have none for two at once.
+    let world = both(&json!({"pipelineSpec": {"tasks": tasks}}), &json!({}));
+    assert_eq!(world.pods.keys().collect::<Vec<_>>(), ["run-a-pod", "run-c-pod", "run-d-pod"]);
+}
+
+#[test]
+fn tasks_whose_turn_comes_together_share_a_pod() {
+    let task = |name: String, after: &[&str]| {
+        json!({"name": name, "runAfter": after,
+            "taskSpec": {"steps": [{"name": "s", "image": "i", "script": "exit 0"}]}})
+    };
+    let ten: Vec<Value> = (0..10).map(|at| task(format!("t{at}"), &[])).collect();
+    let pods = |spec: &Value| -> Vec<String> {
+        let world = both(spec, &json!({}));
+        assert!(world.task_runs.values().all(TaskRun::is_successful));
+        world.pods.into_keys().collect()
+    };
+    // Not more than four side by side, unless that is asked for.
+    let world = both(&json!({"pipelineSpec": {"tasks": ten}}), &json!({}));
+    let shares = |run: &TaskRun| run.metadata.annotations.as_ref()?.get("ergon.dev/shared-with").cloned();
+    let groups: Vec<String> = world.task_runs.values().filter_map(shares).collect();
+    assert_eq!(groups, ["t0,t1,t2,t3", "t4,t5,t6,t7", "t8,t9"]);
+    assert_eq!(pods(&json!({"fuse": "pod", "pipelineSpec": {"tasks": ten}})), ["run-t0-pod"]);
+    assert_eq!(pods(&json!({"fuse": "never", "pipelineSpec": {"tasks": ten}})).len(), 10);
+    // What waits for several of them follows, and what does not begin with them does not.
+    let tasks = json!([
+        task("a".into(), &[]),
+        task("b".into(), &[]),
+        task("both".into(), &["a", "b"]),
+        {"name": "own", "fuse": "never", "taskSpec": {"steps": [{"name": "s", "image": "i", "script": "exit 0"}]}},
+        task("late".into(), &["own"]),
+        task("later".into(), &["own", "a"]),
+    ]);
+    assert_eq!(
+        pods(&json!({"pipelineSpec": {"tasks": tasks}})),
+        ["run-a-pod", "run-late-pod", "run-later-pod", "run-own-pod"]
+    );
 }
 
 /// Three tasks in a row, of which the first has ended and the second runs.
@@ -383,9 +425,11 @@ fn planned(world: &World) -> Planned {
 /// A random pipeline: which tasks each waits for, how it ends, and what of its parents it uses.
 fn pipelines() -> impl Strategy<Value = (Value, Vec<usize>)> {
     let task = (any::<u8>(), 0u8..10, any::<u8>(), any::<u8>(), 0u8..12);
-    let fuse = prop_oneof![Just("auto"), Just("pod"), Just("container")];
-    (prop::collection::vec(task, 2..8), fuse, prop::collection::vec(any::<prop::sample::Index>(), 60)).prop_map(
-        |(tasks, fuse, order)| {
+    let fuse = prop_oneof![Just("auto"), Just("pod"), Just("container"), Just("never")];
+    let prestart = prop_oneof![Just("never"), Just("auto")];
+    let order = prop::collection::vec(any::<prop::sample::Index>(), 60);
+    (prop::collection::vec(task, 2..8), fuse, prestart, order).prop_map(
+        |(tasks, fuse, prestart, order)| {
             let tasks: Vec<Value> = tasks
                 .into_iter()
                 .enumerate()
@@ -423,7 +467,7 @@ fn pipelines() -> impl Strategy<Value = (Value, Vec<usize>)> {
                     task
                 })
                 .collect();
-            let spec = json!({"fuse": fuse, "pipelineSpec": {"tasks": tasks,
+            let spec = json!({"fuse": fuse, "prestart": prestart, "pipelineSpec": {"tasks": tasks,
                 "results": [{"name": "last", "value": "$(tasks.t0.results.r)"}],
                 "finally": [{"name": "end", "params": [{"name": "p", "value": "$(tasks.status)"}],
                     "taskSpec": {"params": [{"name": "p"}], "steps": [{"name": "s", "image": "i", "script": "echo $(params.p)"}]}}]}});
@@ -437,7 +481,8 @@ proptest! {
 
     /// What is told before is what happens, where all goes well and nothing is skipped.
     #[test]
-    fn the_plan_is_what_happens((spec, order) in pipelines()) {
+    fn the_plan_is_what_happens((mut spec, order) in pipelines()) {
+        spec["prestart"] = json!("never");
         let planned = planned(&World::new(spec.clone(), &json!({}), true, Vec::new()));
         let world = World::new(spec, &json!({}), true, order).play();
         let status = world.run.status.as_ref().unwrap();

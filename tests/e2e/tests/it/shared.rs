@@ -280,3 +280,77 @@ async fn a_deleted_pod() -> Result<()> {
     })
     .await
 }
+
+const AHEAD: &str = r#"
+apiVersion: ergon.dev/v1
+kind: PipelineRun
+metadata: {name: ahead}
+spec:
+  fuse: never
+  prestart: auto
+  pipelineSpec:
+    results: [{name: all, value: $(tasks.second.results.word)}]
+    tasks:
+    - name: first
+      taskSpec:
+        results: [{name: word}]
+        steps:
+        - name: work
+          image: localhost/busybox:1
+          # Until the test says so.
+          script: |
+            until test -e /tmp/go; do sleep 0.1; done
+            printf one > $(results.word.path)
+    - name: second
+      params: [{name: word, value: $(tasks.first.results.word)}]
+      taskSpec:
+        params: [{name: word}]
+        results: [{name: word}]
+        steps:
+        - name: work
+          image: localhost/busybox:1
+          env: [{name: WORD, value: "<$(params.word)>"}]
+          script: printf '%s two' "$WORD" | tee $(results.word.path)
+"#;
+
+/// The second task's pod is there and waits while the first one runs, and begins with the first one's result.
+#[tokio::test]
+async fn a_pod_that_is_made_ahead_waits_for_its_task() -> Result<()> {
+    in_space("made-ahead", async |space| {
+        let run: PipelineRun = space.start(AHEAD).await?;
+        let all_run = |pod: &Pod| {
+            let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+            let mut states = statuses.map(|container| container.state.as_ref()).peekable();
+            states.peek().is_some() && states.all(|state| state.is_some_and(|state| state.running.is_some()))
+        };
+        space.pod_when("ahead-second-pod-ahead", "running", all_run).await?;
+        assert_eq!(space.children(&run).await?.len(), 1, "its task has not begun");
+        space.kubectl(&["exec", "ahead-first-pod", "-c", "step-work", "--", "touch", "/tmp/go"]).await?;
+        let run = space.ended(&run).await?;
+        assert_eq!(run.reason(), "Succeeded", "{}", run.message());
+        let status = run.status.as_ref().context("no status")?;
+        assert_eq!(status.results[0].value, "<one> two".into());
+        let second: TaskRun = space.ours(Group::Ergon).get("ahead-second").await?;
+        let name = second.status.as_ref().and_then(|status| status.pod_name.as_deref());
+        assert_eq!(name, Some("ahead-second-pod-ahead"));
+        assert_eq!(space.log("ahead-second-pod-ahead", "step-second-work").await?, "<one> two");
+        space.quiet().await
+    })
+    .await
+}
+
+/// Where the first task fails, the pod that waits goes.
+#[tokio::test]
+async fn a_pod_that_nothing_begins_in_goes() -> Result<()> {
+    in_space("ahead-of-nothing", async |space| {
+        let text = AHEAD.replace("printf one >", "exit 1; printf one >");
+        let run: PipelineRun = space.start(&text).await?;
+        space.pod_when("ahead-second-pod-ahead", "there", |_| true).await?;
+        space.kubectl(&["exec", "ahead-first-pod", "-c", "step-work", "--", "touch", "/tmp/go"]).await?;
+        let run = space.ended(&run).await?;
+        assert_eq!(run.reason(), "Failed", "{}", run.message());
+        space.gone::<Pod>("ahead-second-pod-ahead").await?;
+        space.quiet().await
+    })
+    .await
+}

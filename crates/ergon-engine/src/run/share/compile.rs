@@ -1,6 +1,6 @@
 //! From a task that may start to the pod that it shares with the tasks behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{
     Fuse, PipelineRun, PipelineRunStatus, PipelineSpec, PipelineTask, Task, TaskRun, TaskRunStatus,
@@ -12,7 +12,9 @@ use kube_core::{Resource as _, ResourceExt as _};
 
 use super::member;
 use crate::action::Need;
-use crate::fuse::{self, Given, Member, Part, Why};
+use crate::fuse::{
+    self, CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION, Given, Member, Part, SHARES_ANNOTATION, Why,
+};
 use crate::pod::Platform;
 use crate::run::Observed;
 use crate::run::prepare::Prepared;
@@ -24,6 +26,8 @@ pub(in crate::run) struct Context<'a> {
     pub prepared: &'a Prepared,
     pub states: &'a States<'a>,
     pub platform: &'a Platform,
+    /// The tasks that are in shared pods, or were put into one or started just now.
+    pub taken: &'a BTreeSet<&'a str>,
     pub now: Timestamp,
 }
 
@@ -40,6 +44,22 @@ pub(in crate::run) struct Shared {
     pub folders: Vec<String>,
     /// By task: the container that all its steps run in, where it has one alone or others have it too.
     pub containers: BTreeMap<String, String>,
+}
+
+impl Shared {
+    /// What the run of its first task says of it, and the pod itself where that is made ahead.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let mut annotations = BTreeMap::from([(SHARES_ANNOTATION.to_owned(), self.tasks.join(","))]);
+        if !self.folders.is_empty() {
+            annotations.insert(EMPTIED_ANNOTATION.to_owned(), "true".to_owned());
+        }
+        if !self.containers.is_empty() {
+            let pairs: Vec<String> =
+                self.containers.iter().map(|(task, container)| format!("{task}={container}")).collect();
+            annotations.insert(CONTAINERS_ANNOTATION.to_owned(), pairs.join(","));
+        }
+        annotations
+    }
 }
 
 /// Why there is no shared pod yet, or none at all.
@@ -65,32 +85,98 @@ pub(in crate::run) fn shared(
     first: usize,
     refused: &mut Vec<(String, Why)>,
 ) -> Result<Shared, Stop> {
-    match attempt(context, first, false, refused) {
-        Err(Stop::Why(Why::Differs(fuse::VOLUMES))) => {
-            refused.clear();
-            attempt(context, first, true, refused)
-        }
-        done => done,
+    if !has_children(context, first) && beside(context, first).is_empty() {
+        return Err(Why::NothingFollows.into());
     }
+    attempt(context, first, Turn::Now, refused)
+}
+
+/// The pod of a task whose turn has not come, while what it waits for runs, and of those that can follow it there. It may
+/// be there for that task alone.
+///
+/// # Errors
+/// What must be looked up first, or why there can be none.
+pub(in crate::run) fn ahead(context: &Context<'_>, first: usize) -> Result<Shared, Stop> {
+    let mut shared = attempt(context, first, Turn::Later, &mut Vec::new())?;
+    let run = context.observed.run;
+    shared.pod.metadata.name = Some(fuse::ahead_name(run, context.states.at(first).task));
+    // What it waits for may take as long as the run may.
+    let limit = run.pipeline_timeout(context.observed.config.defaults.timeout);
+    if let Some(spec) = &mut shared.pod.spec {
+        let seconds = |limit: ergon_api::Duration| limit.as_millis() / 1000 + 1;
+        let sum =
+            limit.zip(spec.active_deadline_seconds).map(|(limit, own)| own.saturating_add(seconds(limit)));
+        spec.active_deadline_seconds = sum.map(|sum| sum.min(i64::from(i32::MAX)));
+    }
+    let annotations = shared.annotations();
+    shared.pod.metadata.annotations.get_or_insert_default().extend(annotations);
+    Ok(shared)
+}
+
+/// When the first task of a pod starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Now,
+    /// What it waits for has not ended.
+    Later,
+}
+
+fn has_children(context: &Context<'_>, task: usize) -> bool {
+    let plan = &context.prepared.plan;
+    plan.order().iter().any(|place| plan.parents(*place).contains(&task))
+}
+
+/// The tasks whose turn comes with that of this one, since they wait for the same tasks.
+fn beside<'a>(context: &Context<'a>, first: usize) -> Vec<&'a str> {
+    let plan = &context.prepared.plan;
+    let parents: BTreeSet<usize> = plan.parents(first).iter().copied().collect();
+    let turn_comes = |place: &&usize| {
+        let state = context.states.at(**place);
+        **place != first
+            && !state.is_done()
+            && !state.is_started()
+            && !state.has_begun
+            && state.earlier.is_empty()
+            && !context.taken.contains(state.task.name.as_str())
+            // It may have a pod that waits for it.
+            && (parents.is_empty()
+                || !fuse::may_wait(context.observed.run, &context.prepared.spec, state.task))
+            && plan.parents(**place).iter().copied().collect::<BTreeSet<usize>>() == parents
+    };
+    plan.order().iter().filter(turn_comes).map(|place| context.states.at(*place).task.name.as_str()).collect()
 }
 
 fn attempt(
     context: &Context<'_>,
     first: usize,
+    turn: Turn,
+    refused: &mut Vec<(String, Why)>,
+) -> Result<Shared, Stop> {
+    match attempt_so(context, first, turn, false, refused) {
+        Err(Stop::Why(Why::Differs(fuse::VOLUMES))) => {
+            refused.clear();
+            attempt_so(context, first, turn, true, refused)
+        }
+        done => done,
+    }
+}
+
+fn attempt_so(
+    context: &Context<'_>,
+    place: usize,
+    turn: Turn,
     strict: bool,
     refused: &mut Vec<(String, Why)>,
 ) -> Result<Shared, Stop> {
     let Context { observed, prepared, states, .. } = context;
     let plan = &prepared.plan;
-    if !plan.order().iter().any(|place| plan.parents(*place).contains(&first)) {
-        return Err(Why::NothingFollows.into());
-    }
-    let first = states.at(first).task;
+    let first = states.at(place).task;
     let graph = plan.graph();
     let wish = |task: &PipelineTask| {
         fuse::wanted(observed.group, observed.config, observed.run, &prepared.spec, task)
     };
-    if wish(first) == Fuse::Never {
+    let is_alone = wish(first) == Fuse::Never;
+    if is_alone && turn == Turn::Now {
         return Err(Why::NotWanted.into());
     }
     let built = |task: &PipelineTask, finally| member::build(context, task, finally, wish(task));
@@ -101,9 +187,14 @@ fn attempt(
     let (mut members, run) = built(first, false)?;
     fits(&members, &members)?;
     let mut needs = Vec::new();
-    let (mut tasks, mut more) = fuse::grow(graph, &first.name, |tasks, name| {
+    let beside = match turn {
+        Turn::Now => beside(context, place),
+        Turn::Later => Vec::new(),
+    };
+    let (mut tasks, mut more) = fuse::grow(graph, &first.name, &beside, |tasks, name| {
         let task = states.get(name).ok_or(Why::NotWanted)?.task;
         match wish(task) {
+            _ if is_alone => return Err(Why::NotWanted),
             Fuse::Never => return Err(Why::NotWanted),
             Fuse::Auto if !fuse::is_narrow(graph, tasks, name) => {
                 return Err(Why::TooLarge("tasks side by side"));
@@ -113,14 +204,21 @@ fn attempt(
         for parent in
             graph.parents(name).into_iter().filter(|parent| !tasks.iter().any(|task| task == parent))
         {
-            if !context.states.get(parent).is_some_and(TaskState::is_succeeded) {
+            let is_fine =
+                |state: &TaskState<'_>| state.is_succeeded() || turn == Turn::Later && !state.is_done();
+            if !context.states.get(parent).is_some_and(is_fine) {
                 return Err(Why::NotAfterSuccess(parent.to_owned()));
             }
         }
         match built(task, false) {
             Ok((more, _)) => {
                 fits(&members, &more)?;
+                let before = members.len();
                 members.extend(more);
+                if wish(task) == Fuse::Auto && !fuse::is_modest(graph, &members) {
+                    members.truncate(before);
+                    return Err(Why::TooMuch);
+                }
                 Ok(())
             }
             Err(Stop::Needs(more)) => {
@@ -157,12 +255,12 @@ fn attempt(
         return Err(Stop::Needs(needs));
     }
     refused.extend(more);
-    if tasks.len() < 2 {
+    if tasks.len() < 2 && turn == Turn::Now {
         return Err(Why::NothingFollows.into());
     }
     let (claims, emptied) = claims(prepared, &tasks);
     let limited = observed.library.limit_ranges.as_ref().is_some_and(|ranges| !ranges.is_empty());
-    let part = part(context, &tasks, &members, &run);
+    let part = part(context, &tasks, turn, &members, &run);
     let mut pod = fuse::merge(observed.group, graph, &members, part, &emptied, limited)?;
     pod.metadata.owner_references =
         observed.run.controller_owner_ref(&observed.group).map(|owner| vec![owner]);
@@ -212,7 +310,7 @@ pub(in crate::run) fn uses(prepared: &Prepared, task: &PipelineTask, claim: &str
 }
 
 /// What the pod brings with it for its own decisions.
-fn part(context: &Context<'_>, tasks: &[String], members: &[Member], first: &TaskRun) -> Part {
+fn part(context: &Context<'_>, tasks: &[String], turn: Turn, members: &[Member], first: &TaskRun) -> Part {
     let Context { observed, prepared, states, .. } = context;
     let graph = prepared.plan.graph();
     let is_in = |name: &str| tasks.iter().any(|task| task == name);
@@ -221,7 +319,7 @@ fn part(context: &Context<'_>, tasks: &[String], members: &[Member], first: &Tas
         workspaces: prepared.spec.workspaces.clone(),
         ..PipelineSpec::default()
     };
-    let mut before = Vec::new();
+    let (mut before, mut waits_for) = (Vec::new(), Vec::new());
     for (at, name) in tasks.iter().enumerate() {
         let Some(place) = prepared.plan.place(name) else { continue };
         let task = states.at(place).task;
@@ -243,7 +341,10 @@ fn part(context: &Context<'_>, tasks: &[String], members: &[Member], first: &Tas
                 .filter(|parent| !spec.tasks.iter().any(|task| task.name == parent.task.name))
             {
                 spec.tasks.push(stub(parent.task));
-                before.extend(parent.runs.iter().filter_map(|run| run.ended()));
+                match turn {
+                    Turn::Now => before.extend(parent.runs.iter().filter_map(|run| run.ended())),
+                    Turn::Later => waits_for.push(parent.task.name.clone()),
+                }
             }
         }
         spec.tasks.push(task.clone());
@@ -280,6 +381,7 @@ fn part(context: &Context<'_>, tasks: &[String], members: &[Member], first: &Tas
             ..run.clone()
         },
         first: Box::new(first.clone()),
+        waits_for: (turn == Turn::Later).then_some(waits_for),
         before,
         tasks: found,
         images: images.collect(),
@@ -301,7 +403,7 @@ fn bare(task: &Task) -> Task {
 }
 
 /// What others need of a run that has ended.
-pub(in crate::run) fn ended(run: &TaskRun) -> TaskRun {
+pub(crate) fn ended(run: &TaskRun) -> TaskRun {
     let status = run.status.clone().unwrap_or_default();
     TaskRun {
         metadata: ObjectMeta {

@@ -105,7 +105,7 @@ fn a_try_that_takes_too_long_is_followed_by_another() {
     world.now += 61_000;
     while world.decide() {}
     let children: Vec<&TaskRun> = world.task_runs.values().collect();
-    let orders = ergon_engine::fuse::orders(world.group, &world.run, &children, "run-a-pod");
+    let orders = ergon_engine::fuse::orders(world.group, &world.run, &children, "run-a-pod", None);
     assert_eq!((orders.stop_tasks.len(), orders.halt), (0, false));
     assert_eq!(orders.stop_tries, BTreeMap::from([("b".to_owned(), 1)]));
     let at = world.now;

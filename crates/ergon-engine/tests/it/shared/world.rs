@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::{Config, Group, PipelineRun, Task, TaskRun, TaskRunStatus};
 use ergon_engine::coordinate::{Command, Event, PodState, StepId};
-use ergon_engine::fuse::{SHARED_LABEL, SharedPod, Sharing, made_with};
+use ergon_engine::fuse::{SHARED_LABEL, SharedPod, Sharing, ahead_pods, made_with, orders};
 use ergon_engine::pod::{Platform, plan_of};
 use ergon_engine::run::{self, Children};
 use ergon_engine::task::{self, PodSeen, pod_name};
 use ergon_engine::{Action, Library, Need, Outcome};
-use ergon_wire::{Exit, ExitRecord, RunCommand, StepResult, StopReason};
+use ergon_wire::{Exit, ExitRecord, ReportTarget, RunCommand, StepResult, StopReason};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -39,6 +39,8 @@ pub struct World {
     /// What is in the claim.
     pub files: BTreeSet<String>,
     pub events: Vec<String>,
+    /// Pods whose agents do not get through.
+    pub silent: BTreeSet<String>,
 }
 
 pub struct Running {
@@ -63,7 +65,11 @@ impl World {
             pods: BTreeMap::new(),
             tasks: serde_json::from_value(tasks.clone()).unwrap_or_default(),
             claims: Vec::new(),
-            platform: Platform { image: "ergon:1".into(), image_volumes: true, report: None },
+            platform: Platform {
+                image: "ergon:1".into(),
+                image_volumes: true,
+                report: Some(ReportTarget { url: "https://controller/v1/report".into(), ca: String::new() }),
+            },
             shares,
             may_make: true,
             now: 1_700_000_000_000,
@@ -73,6 +79,7 @@ impl World {
             crashes: Vec::new(),
             files: BTreeSet::new(),
             events: Vec::new(),
+            silent: BTreeSet::new(),
         }
     }
 
@@ -96,6 +103,21 @@ impl World {
         for name in self.task_runs.keys().cloned().collect::<Vec<_>>() {
             changed |= self.decide_task(&name);
         }
+        changed | self.begin()
+    }
+
+    /// Tells the pods that wait for it to begin.
+    fn begin(&mut self) -> bool {
+        let children: Vec<&TaskRun> = self.task_runs.values().collect();
+        let mut changed = false;
+        for (name, running) in &mut self.pods {
+            let Some(waits_for) = running.state.report().waits_for else { continue };
+            let answer = orders(self.group, &self.run, &children, name, Some(&waits_for));
+            if let Some(with) = answer.begin {
+                running.handle(Event::Begin { with, at: self.now }, self.now);
+                changed = true;
+            }
+        }
         changed
     }
 
@@ -103,11 +125,16 @@ impl World {
         let mut library = Library::default();
         let decision = loop {
             let task_runs: Vec<&TaskRun> = self.task_runs.values().collect();
+            let speaks = |(name, _): &(&String, &Running)| !self.silent.contains(*name);
+            let pods = self.pods.iter().filter(speaks);
             let reports: BTreeMap<&str, _> =
-                self.pods.iter().map(|(name, pod)| (name.as_str(), pod.state.report())).collect();
-            let pods: Vec<SharedPod<'_>> = task_runs
-                .iter()
-                .filter_map(|run| made_with(run))
+                pods.map(|(name, pod)| (name.as_str(), pod.state.report())).collect();
+            let ahead = ahead_pods(&self.run);
+            let made = task_runs.iter().filter_map(|run| made_with(run));
+            let waiting = ahead.iter().map(String::as_str).filter(|name| self.pods.contains_key(*name));
+            let names: BTreeSet<&str> = made.chain(waiting).collect();
+            let pods: Vec<SharedPod<'_>> = names
+                .into_iter()
                 .map(|name| SharedPod {
                     name,
                     pod: self.pods.get(name).map_or(PodSeen::Gone, |running| PodSeen::Here(&running.pod)),

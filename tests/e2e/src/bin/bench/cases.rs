@@ -49,6 +49,8 @@ pub struct Gap {
 pub enum Between {
     /// The end of a step and the start of the next one in its pod.
     Steps,
+    /// The end of a task and the start of the next one's first step, in whatever pods they are.
+    Tasks,
     /// The end of a task's last step and the creation of the next task's pod, as a watch sees it.
     Pods,
 }
@@ -171,6 +173,15 @@ pub const CASES: &[Case] = &[
         name: "local-ten-in-a-row",
         about: "`ergon run` of ten tasks in a row, the whole command",
         kind: Kind::Local(Local { run: |name| shapes::chain(name, 10, Fuse::Never), budget: 1000.0 }),
+    },
+    Case {
+        name: "task-to-waiting-task",
+        about: "from the end of a task to the start of the next one, whose pod was made before",
+        kind: Kind::Gap(Gap {
+            run: |name| shapes::chain_ahead(name, 6, 3),
+            between: Between::Tasks,
+            budget: 100.0,
+        }),
     },
     scale("fake-100x3", "100 runs of three tasks in a row, a pod for each", 100, 3, |name| {
         shapes::on_fake_nodes(shapes::chain(name, 3, Fuse::Never))

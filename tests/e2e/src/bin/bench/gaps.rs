@@ -28,6 +28,16 @@ impl Gaps {
         self.0.sort_by(f64::total_cmp);
     }
 
+    /// Adds those between steps that ran one after another.
+    fn between(&mut self, mut records: Vec<ExitRecord>) -> Result<()> {
+        records.sort_by_key(|record| record.finished_at);
+        for pair in records.windows(2) {
+            let started = pair[1].started_at.context("a step was not started")?;
+            self.add(started - pair[0].finished_at);
+        }
+        Ok(())
+    }
+
     /// How many were measured.
     pub fn count(&self) -> usize {
         self.0.len()
@@ -57,13 +67,12 @@ pub async fn measure(space: &Space, name: &str, case: &Gap, times: usize) -> Res
             Between::Steps => {
                 measure::run_once(space, &run).await?;
                 for pod in pods(space).await? {
-                    let mut records: Vec<ExitRecord> = steps(&pod);
-                    records.sort_by_key(|record| record.finished_at);
-                    for pair in records.windows(2) {
-                        let started = pair[1].started_at.context("a step was not started")?;
-                        gaps.add(started - pair[0].finished_at);
-                    }
+                    gaps.between(steps(&pod))?;
                 }
+            }
+            Between::Tasks => {
+                measure::run_once(space, &run).await?;
+                gaps.between(pods(space).await?.iter().flat_map(steps).collect())?;
             }
             Between::Pods => {
                 let seen = Mutex::new(BTreeMap::new());

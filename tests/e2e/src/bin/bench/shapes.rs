@@ -68,6 +68,16 @@ pub fn chain_after(name: &str, count: usize, seconds: usize) -> Value {
     run
 }
 
+/// Tasks one after another that take so many seconds each, with pods of their own that are made ahead.
+pub fn chain_ahead(name: &str, count: usize, seconds: usize) -> Value {
+    let mut run = chain(name, count, Fuse::Never);
+    run["spec"]["prestart"] = json!("auto");
+    for task in run["spec"]["pipelineSpec"]["tasks"].as_array_mut().into_iter().flatten() {
+        sleep_first(&mut task["taskSpec"], seconds);
+    }
+    run
+}
+
 fn sleep_first(task: &mut Value, seconds: usize) {
     task["steps"][0]["command"] = json!(["sleep", seconds.to_string()]);
 }
