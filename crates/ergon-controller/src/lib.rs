@@ -23,6 +23,7 @@ mod fake;
 mod health;
 mod images;
 mod members;
+mod memory;
 mod merge_diff;
 mod platform;
 mod reports;

@@ -1,10 +1,12 @@
 //! The work queue: keys to reconcile, each at most once at a time.
 //!
-//! First come, first served; a key that is there already is not added again; a key that is added while it is worked
-//! on comes again afterwards; a key that failed comes again after a delay that doubles. It knows nothing of what keys
-//! mean, and takes its time from tokio, so that a simulation can drive it.
+//! Keys come in flows, such as all that belongs to one run: the flows take turns, so that none waits for all of another,
+//! and within a flow it is first come, first served. A key that is there already is not added again; a key that is added
+//! while it is worked on comes again afterwards; a key that failed comes again after a delay that doubles. It knows nothing
+//! of what keys mean, and takes its time from tokio, so that a simulation can drive it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::hash::Hash;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -30,16 +32,64 @@ pub enum After {
     Retry,
 }
 
+/// Says which flow a key belongs to.
+type FlowOf<K> = Box<dyn Fn(&K) -> u64 + Send + Sync>;
+
 /// A queue of keys. See the module.
-#[derive(Debug)]
 pub struct Queue<K> {
     state: Mutex<State<K>>,
     changed: Notify,
+    flow_of: FlowOf<K>,
+}
+
+impl<K: fmt::Debug> fmt::Debug for Queue<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// The keys that are ready, by flow.
+#[derive(Debug)]
+struct Ready<K> {
+    flows: HashMap<u64, VecDeque<K>>,
+    /// Whose turn is next; each flow that has keys is there once.
+    turns: VecDeque<u64>,
+    count: usize,
+}
+
+impl<K> Default for Ready<K> {
+    fn default() -> Self {
+        Self { flows: HashMap::new(), turns: VecDeque::new(), count: 0 }
+    }
+}
+
+impl<K> Ready<K> {
+    fn push(&mut self, flow: u64, key: K) {
+        let keys = self.flows.entry(flow).or_default();
+        if keys.is_empty() {
+            self.turns.push_back(flow);
+        }
+        keys.push_back(key);
+        self.count += 1;
+    }
+
+    fn pop(&mut self) -> Option<K> {
+        let flow = self.turns.pop_front()?;
+        let keys = self.flows.get_mut(&flow)?;
+        let key = keys.pop_front()?;
+        self.count -= 1;
+        if keys.is_empty() {
+            self.flows.remove(&flow);
+        } else {
+            self.turns.push_back(flow);
+        }
+        Some(key)
+    }
 }
 
 #[derive(Debug)]
 struct State<K> {
-    ready: VecDeque<K>,
+    ready: Ready<K>,
     entries: HashMap<K, Entry>,
     timers: BTreeSet<(Instant, K)>,
     closed: bool,
@@ -48,6 +98,7 @@ struct State<K> {
 /// A key that is ready, worked on, waiting for its timer, or has failed.
 #[derive(Debug, Default)]
 struct Entry {
+    flow: u64,
     ready: bool,
     running: bool,
     /// Added while it was worked on.
@@ -56,18 +107,31 @@ struct Entry {
     timer: Option<Instant>,
 }
 
+/// All keys are of one flow.
 impl<K> Default for Queue<K> {
     fn default() -> Self {
-        let state =
-            State { ready: VecDeque::new(), entries: HashMap::new(), timers: BTreeSet::new(), closed: false };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        Self::with_flows(|_| 0)
+    }
+}
+
+impl<K> Queue<K> {
+    /// With flows as `flow_of` says, which must not come back to the queue. Whoever adds a key must not hold what it locks.
+    pub fn with_flows(flow_of: impl Fn(&K) -> u64 + Send + Sync + 'static) -> Self {
+        let state = State {
+            ready: Ready::default(),
+            entries: HashMap::new(),
+            timers: BTreeSet::new(),
+            closed: false,
+        };
+        Self { state: Mutex::new(state), changed: Notify::new(), flow_of: Box::new(flow_of) }
     }
 }
 
 impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// Adds a key, to be worked on as soon as possible.
     pub fn add(&self, key: K) {
-        if lock(&self.state).add(key) {
+        let flow = (self.flow_of)(&key);
+        if lock(&self.state).add(key, flow) {
             self.changed.notify_one();
         }
     }
@@ -82,7 +146,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                     return None;
                 }
                 if let Some(key) = state.take(Instant::now()) {
-                    if !state.ready.is_empty() {
+                    if state.ready.count > 0 {
                         // Two adds in a row may have left one permit: pass the wake-up on.
                         self.changed.notify_one();
                     }
@@ -127,6 +191,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         let new = entry.timer;
         let again = std::mem::take(&mut entry.again);
         let idle = new.is_none() && !again;
+        let flow = entry.flow;
         if let Some(old) = old {
             state.timers.remove(&(old, key.clone()));
         }
@@ -137,7 +202,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             state.entries.remove(key);
         }
         if again {
-            state.add(key.clone());
+            state.add(key.clone(), flow);
         }
         drop(state);
         if !idle {
@@ -162,13 +227,13 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
 
     /// How many keys wait to be worked on now.
     pub fn depth(&self) -> usize {
-        lock(&self.state).ready.len()
+        lock(&self.state).ready.count
     }
 }
 
 impl<K: Clone + Eq + Hash + Ord> State<K> {
     /// Whether a key became ready.
-    fn add(&mut self, key: K) -> bool {
+    fn add(&mut self, key: K, flow: u64) -> bool {
         let entry = self.entries.entry(key.clone()).or_default();
         if entry.running {
             entry.again = true;
@@ -178,19 +243,20 @@ impl<K: Clone + Eq + Hash + Ord> State<K> {
             return false;
         }
         entry.ready = true;
-        self.ready.push_back(key);
+        entry.flow = flow;
+        self.ready.push(flow, key);
         true
     }
 
     fn take(&mut self, now: Instant) -> Option<K> {
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, key)) = self.timers.pop_first() else { break };
-            if let Some(entry) = self.entries.get_mut(&key) {
-                entry.timer = None;
-            }
-            self.add(key);
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            entry.timer = None;
+            let flow = entry.flow;
+            self.add(key, flow);
         }
-        let key = self.ready.pop_front()?;
+        let key = self.ready.pop()?;
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.ready = false;
             entry.running = true;
@@ -221,6 +287,22 @@ mod tests {
         }
         assert_eq!(queue.depth(), 3);
         assert_eq!(drain(&queue), ["b", "a", "c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn flows_take_turns() {
+        // By the first letter.
+        let queue = Queue::with_flows(|key: &&'static str| key.as_bytes().first().copied().map_or(0, u64::from));
+        for key in ["a1", "a2", "a3", "a4", "b1", "c1", "b2"] {
+            queue.add(key);
+        }
+        assert_eq!(queue.depth(), 7);
+        assert_eq!(drain(&queue), ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]);
+        queue.add("a1");
+        queue.done(&"a1", After::Rest);
+        queue.add("b3");
+        assert_eq!(drain(&queue), ["a1", "b3"], "what waited for its end is of the same flow");
+        assert!(lock(&queue.state).ready.flows.is_empty(), "a flow without keys takes no memory");
     }
 
     #[tokio::test(start_paused = true)]

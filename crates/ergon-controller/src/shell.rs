@@ -14,6 +14,7 @@ mod share;
 mod status;
 mod task_run;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -151,11 +152,31 @@ pub struct Runs {
     pub custom_runs: Cache<CustomRun>,
 }
 
+impl Runs {
+    /// What takes its turn as one: a pipeline run with the task runs that it made, or a task run of its own.
+    fn flow(&self, key: &Key) -> u64 {
+        let owner = match key.kind {
+            RunKind::TaskRun => self.task_runs.get(&key.name).and_then(|run| Key::owner_of(run.as_ref())),
+            RunKind::PipelineRun => None,
+        };
+        let mut hasher = DefaultHasher::new();
+        owner.as_ref().unwrap_or(key).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+fn of_group(runs: &[Runs; 2], group: Group) -> &Runs {
+    match group {
+        Group::Ergon => &runs[0],
+        Group::Tekton => &runs[1],
+    }
+}
+
 /// Everything that reconciles share.
 pub struct Shell {
     pub client: Client,
     pub queue: Arc<Queue<Key>>,
-    runs: [Runs; 2],
+    runs: Arc<[Runs; 2]>,
     pub pods: Cache<Pod>,
     pub surroundings: Surroundings,
     pub reports: Reports,
@@ -175,12 +196,15 @@ pub struct Shell {
 
 impl Shell {
     pub fn new(client: Client, platform: Platform, events: Events, metrics: Arc<Metrics>) -> Self {
-        let (queue, settings) = (Arc::new(Queue::default()), Arc::<Settings>::default());
+        let runs = Arc::<[Runs; 2]>::default();
+        let of = Arc::clone(&runs);
+        let queue = Arc::new(Queue::with_flows(move |key: &Key| of_group(&of, key.group).flow(key)));
+        let settings = Arc::<Settings>::default();
         Self {
             resolutions: Resolutions::new(client.clone(), Arc::clone(&queue), Arc::clone(&settings)),
             client,
             queue,
-            runs: Default::default(),
+            runs,
             pods: Cache::default(),
             surroundings: Surroundings::default(),
             reports: Reports::default(),
@@ -199,10 +223,7 @@ impl Shell {
     }
 
     pub fn runs(&self, group: Group) -> &Runs {
-        match group {
-            Group::Ergon => &self.runs[0],
-            Group::Tekton => &self.runs[1],
-        }
+        of_group(&self.runs, group)
     }
 
     pub fn platform(&self) -> Arc<Platform> {

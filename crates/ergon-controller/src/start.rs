@@ -31,7 +31,7 @@ use crate::reports::identity::Identities;
 use crate::serve::Connections;
 use crate::shell::Shell;
 use crate::signals::{Signals, Told};
-use crate::{admission, beside, convert, serve, settings, surroundings, trust, watch};
+use crate::{admission, beside, convert, memory, serve, settings, surroundings, trust, watch};
 
 /// How often the certificate's age is looked at.
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_hours(1);
@@ -87,6 +87,7 @@ pub async fn run(args: Args) -> Result<(), StartError> {
         reports = platform.report.as_ref().map(|report| report.url.as_str()), "starts"
     );
 
+    tokio::spawn(memory::give_back());
     let events = Events::start(&client, &args.identity, &metrics);
     let shell = Arc::new(Shell::new(client.clone(), platform, events, metrics));
     let ready = Arc::new(AtomicBool::new(false));

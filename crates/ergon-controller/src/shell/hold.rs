@@ -21,6 +21,8 @@ const WAIT: Duration = Duration::from_secs(1);
 const LONG_WAIT: Duration = Duration::from_secs(5);
 /// The same for a run of which no step has begun.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How much longer the status of a pipeline run waits for each child that it names.
+const A_CHILD: Duration = Duration::from_millis(10);
 /// How many runs have to wait for their turn for that.
 const MANY: usize = 16;
 /// Or how many statuses have to be written within a second.
@@ -91,6 +93,9 @@ impl Held {
     pub fn left(&self, key: &Key, new: &Value, pace: Pace) -> Option<Duration> {
         // A pipeline run has no steps, and goes on from its start.
         let wait = pace.wait(has_begun(new) || !new["podName"].is_string());
+        // What it costs to write a status grows with it.
+        let children = new["childReferences"].as_array().map_or(0, Vec::len);
+        let wait = wait + A_CHILD * u32::try_from(children).unwrap_or(u32::MAX);
         let since = lock(&self.waiting).entry(key.clone()).or_default().since;
         Some(wait.saturating_sub(since.elapsed())).filter(|left| !left.is_zero())
     }

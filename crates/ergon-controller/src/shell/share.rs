@@ -92,17 +92,19 @@ impl Shell {
             }
         }
         for group in Group::ALL {
-            let runs = self.runs(group);
+            let (runs, mut keys) = (self.runs(group), Vec::new());
             runs.task_runs.for_each(|run| {
                 if !run.is_done() {
-                    self.queue.add(Key::task_run(group, Name::of(run)));
+                    keys.push(Key::task_run(group, Name::of(run)));
                 }
             });
             runs.pipeline_runs.for_each(|run| {
                 if !run.is_done() {
-                    self.queue.add(Key::pipeline_run(group, Name::of(run)));
+                    keys.push(Key::pipeline_run(group, Name::of(run)));
                 }
             });
+            // The queue asks the caches whose turn it is.
+            keys.into_iter().for_each(|key| self.queue.add(key));
         }
         let requests = &self.resolutions.requests;
         requests.seen.for_each(|request| requests.queue.add(Name::of(request)));

@@ -31,7 +31,7 @@ const REST: Duration = Duration::from_secs(3);
 /// How long the controller may take to see a setting.
 const SETTLED: Duration = Duration::from_mins(1);
 /// The namespace that Ergon is installed in.
-const SYSTEM: &str = "ergon-system";
+const SETTINGS: &str = "tekton-pipelines";
 /// No more plain pods than this are made for comparison.
 const MOST_PODS: usize = 300;
 /// Objects are read in pages of so many.
@@ -128,7 +128,7 @@ pub async fn measure(space: &Space, case: &Scale) -> Result<Measured> {
 
 /// Sets how many legs a matrix may have; none for the default.
 async fn set_most_legs(space: &Space, legs: Option<usize>) -> Result<()> {
-    let configs: Api<ConfigMap> = Api::namespaced(space.client(), SYSTEM);
+    let configs: Api<ConfigMap> = Api::namespaced(space.client(), SETTINGS);
     let legs = legs.map(|legs| legs.to_string());
     let patch = json!({"data": {"default-max-matrix-combinations-count": legs}});
     configs.patch("config-defaults", &PatchParams::default(), &Patch::Merge(&patch)).await?;
