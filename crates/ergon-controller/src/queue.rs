@@ -292,7 +292,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn flows_take_turns() {
         // By the first letter.
-        let queue = Queue::with_flows(|key: &&'static str| key.as_bytes().first().copied().map_or(0, u64::from));
+        let queue =
+            Queue::with_flows(|key: &&'static str| key.as_bytes().first().copied().map_or(0, u64::from));
         for key in ["a1", "a2", "a3", "a4", "b1", "c1", "b2"] {
             queue.add(key);
         }
