@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn pod(task: &str, attempt: usize, steps: Vec<StepReport>) -> PodRecord {
-        let report = PodReport { sequence: 1, steps, done: true };
+        let report = PodReport { sequence: 1, steps, done: true, waits_for: None };
         PodRecord { pod: format!("{task}-{attempt}"), task: task.to_owned(), attempt, report }
     }
 
