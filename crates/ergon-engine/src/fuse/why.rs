@@ -32,7 +32,7 @@ pub enum Why {
     Differs(&'static str),
     /// A pod would get too large: what of it.
     TooLarge(&'static str),
-    /// Under `auto`, what runs side by side would ask for more than a node may have.
+    /// Under `auto`, what begins together would ask for more than a node may have.
     TooMuch,
     /// It would not start even on its own, or cannot be checked before its results are there.
     CannotBeChecked(String),

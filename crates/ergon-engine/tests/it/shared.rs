@@ -320,9 +320,21 @@ fn a_pod_asks_for_the_most_that_runs_at_once() {
         .map(|container| container.resources.clone().unwrap().requests.unwrap()["cpu"].0.clone())
         .collect();
     assert_eq!(asked, ["0", "3", "500m", "0"]);
+}
+
+#[test]
+fn what_begins_together_asks_for_little() {
+    let task = |name: &str, cpu: &str| {
+        json!({"name": name, "taskSpec": {"steps": [
+        {"name": "s", "image": "i", "script": "exit 0", "computeResources": {"requests": {"cpu": cpu}}}]}})
+    };
+    let pods = |fuse: &str| -> Vec<String> {
+        let tasks = json!([task("a", "1"), task("b", "3"), task("c", "500m")]);
+        both(&json!({"fuse": fuse, "pipelineSpec": {"tasks": tasks}}), &json!({})).pods.into_keys().collect()
+    };
     // A node with room for each of them may have none for two at once.
-    let world = both(&json!({"pipelineSpec": {"tasks": tasks}}), &json!({}));
-    assert_eq!(world.pods.keys().collect::<Vec<_>>(), ["run-a-pod", "run-c-pod", "run-d-pod"]);
+    assert_eq!(pods("auto"), ["run-a-pod", "run-b-pod"]);
+    assert_eq!(pods("pod"), ["run-a-pod"]);
 }
 
 #[test]

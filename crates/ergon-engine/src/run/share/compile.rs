@@ -215,7 +215,8 @@ fn attempt_so(
                 fits(&members, &more)?;
                 let before = members.len();
                 members.extend(more);
-                if wish(task) == Fuse::Auto && !fuse::is_modest(graph, &members) {
+                let begins_with_it = beside.contains(&name);
+                if begins_with_it && wish(task) == Fuse::Auto && !fuse::is_modest(graph, &members) {
                     members.truncate(before);
                     return Err(Why::TooMuch);
                 }
