@@ -203,6 +203,7 @@ fn objects(scalars: &[Scalar], to: Group) -> Vec<Object> {
 }
 
 /// What is to be another text.
+#[expect(clippy::struct_field_names, reason = "the edits are what there is to it")]
 struct Edits<'a> {
     text: &'a str,
     file: &'a str,

@@ -160,13 +160,13 @@ spec:
         check(
             CI,
             Style::Terminal,
-            &expect![[r#"
+            &expect![[r"
             clone─┬─▶ lint ──────────┬───▶ build─┬─▶ publish (when)
                   ├─▶ test (retries)─┘ ┌─────────┘
                   └─▶ scan ────────────┘
 
             finally: report
-        "#]],
+        "]],
         );
     }
 
@@ -248,9 +248,9 @@ spec:
         check(
             one,
             Style::Terminal,
-            &expect![[r#"
+            &expect![[r"
             a
-        "#]],
+        "]],
         );
         let task =
             |at: usize| format!("    - {{name: t{at}, taskRef: {{name: t}}, runAfter: [{}]}}", after(at));

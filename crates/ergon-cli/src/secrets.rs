@@ -31,16 +31,15 @@ pub fn add(documents: &mut Vec<Document>, given: &[String]) -> Result {
             }
             _ => None,
         });
-        match same {
-            Some(object) => set(object, key, value),
-            None => {
-                let object = json!({
-                    "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": {key: value},
-                });
-                let read = ergon_api::parse(&object.to_string(), "--secret")
-                    .map_err(|_| Failure::invalid(format!("`--secret {name}=…` is no Secret")))?;
-                documents.extend(read);
-            }
+        if let Some(object) = same {
+            set(object, key, value);
+        } else {
+            let object = json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": {key: value},
+            });
+            let read = ergon_api::parse(&object.to_string(), "--secret")
+                .map_err(|_| Failure::invalid(format!("`--secret {name}=…` is no Secret")))?;
+            documents.extend(read);
         }
     }
     Ok(())

@@ -49,11 +49,10 @@ impl Scalar {
     pub fn write(&self, at: usize, new: &str) -> Option<String> {
         match self.style {
             Style::Block if new.contains('\n') => None,
-            Style::Block => Some(new.to_owned()),
             Style::Plain if at == self.start && new.starts_with(|c: char| !c.is_ascii_alphanumeric()) => None,
             Style::Plain if new.contains(": ") || new.contains(" #") || new.contains('\n') => None,
             Style::Plain if new.contains([',', '[', ']', '{', '}']) => None,
-            Style::Plain => Some(new.to_owned()),
+            Style::Block | Style::Plain => Some(new.to_owned()),
             Style::Single => Some(new.replace('\'', "''")),
             Style::Double => Some(new.replace('\\', "\\\\").replace('"', "\\\"")),
         }
@@ -118,17 +117,14 @@ impl Scalar {
                 (_, b'\n') => return None,
                 _ => None,
             };
-            match escape {
-                Some((written, meant)) => {
-                    runs.push((from, begin, at - begin));
-                    at += written;
-                    read += meant;
-                    (from, begin) = (read, at);
-                }
-                None => {
-                    at += 1;
-                    read += 1;
-                }
+            if let Some((written, meant)) = escape {
+                runs.push((from, begin, at - begin));
+                at += written;
+                read += meant;
+                (from, begin) = (read, at);
+            } else {
+                at += 1;
+                read += 1;
             }
         };
         runs.push((from, begin, end - begin));

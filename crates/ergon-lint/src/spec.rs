@@ -30,7 +30,7 @@ impl<'a> Specs<'a> {
         match &document.object {
             Object::Task(task) => specs.task("spec".to_owned(), &task.spec, task.group(), None),
             Object::Pipeline(pipeline) => {
-                specs.pipeline("spec".to_owned(), &pipeline.spec, pipeline.group(), None)
+                specs.pipeline("spec".to_owned(), &pipeline.spec, pipeline.group(), None);
             }
             Object::TaskRun(run) => {
                 if let Some(spec) = &run.spec.task_spec {

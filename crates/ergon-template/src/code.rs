@@ -422,7 +422,7 @@ impl Scanner {
         let quoting = self.language == Language::Perl
             && !before.is_some_and(|c| "$@%&>{".contains(c) || is_word(c))
             && ["q", "qq", "qw", "qr", "qx", "m", "s", "tr", "y"].contains(&word.as_str());
-        self.word = word.clone();
+        self.word.clone_from(&word);
         if !quoting {
             return length;
         }

@@ -84,11 +84,10 @@ impl Helper {
         let refused = |found: &str, instead| Err((format!("`{}` of {found}", self.name()), instead));
         Ok(match self {
             Self::Eq | Self::Ne | Self::And | Self::Or | Self::Not => Kind::Boolean,
-            Self::Json => Kind::Text,
             Self::Join if !matches!(args.first(), Some(Kind::List | Kind::Any)) => {
                 return refused("what is no list", "a list");
             }
-            Self::Join => Kind::Text,
+            Self::Json | Self::Join => Kind::Text,
             Self::Default if !args.iter().all(single) => return refused("a list or an object", "a text"),
             Self::Default => match args {
                 [one, other] if one == other => *one,

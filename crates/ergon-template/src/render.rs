@@ -1,6 +1,7 @@
 //! From a compiled template and values to a script, and to what must be in its environment.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
@@ -106,11 +107,14 @@ impl Rendered {
         let mut read = String::new();
         // The `x` keeps the newlines at the end, which `$(…)` takes away.
         for name in self.files.keys() {
-            read +=
-                &format!("{name}=$(cat \"${{{name}_FILE}}\" && printf x) || exit 1; {name}=${{{name}%x}}; ");
+            let _ = write!(
+                read,
+                "{name}=$(cat \"${{{name}_FILE}}\" && printf x) || exit 1; {name}=${{{name}%x}}; "
+            );
         }
         for name in self.later.keys() {
-            read += &format!(
+            let _ = write!(
+                read,
                 "[ -z \"${{{name}_FILE+x}}\" ] || \
                  {{ {name}=$(cat \"${{{name}_FILE}}\" && printf x) || exit 1; {name}=${{{name}%x}}; }}; "
             );
@@ -218,11 +222,12 @@ impl Renderer<'_> {
         if let Term::Global(global) = term
             && let Some(Given::Variable(variable)) = self.values.get(global)
         {
-            return match put {
-                Put::Literal(language) => Ok(self.out.script += &reading(language, variable)),
-                Put::Shell(place) => Ok(self.reference(place, variable)),
-                Put::Raw => Err(RenderError::Missing(name())),
-            };
+            match put {
+                Put::Literal(language) => self.out.script += &reading(language, variable),
+                Put::Shell(place) => self.reference(place, variable),
+                Put::Raw => return Err(RenderError::Missing(name())),
+            }
+            return Ok(());
         }
         if let Term::Global(global) = term
             && let Some(Given::Later(from)) = self.values.get(global)
@@ -230,14 +235,13 @@ impl Renderer<'_> {
             if matches!(put, Put::Raw) {
                 return Err(RenderError::Missing(name()));
             }
-            let variable = match self.known.get(global) {
-                Some(variable) => variable.clone(),
-                None => {
-                    let variable = self.next()?;
-                    self.out.later.insert(variable.clone(), from.clone());
-                    self.known.insert(global.clone(), variable.clone());
-                    variable
-                }
+            let variable = if let Some(variable) = self.known.get(global) {
+                variable.clone()
+            } else {
+                let variable = self.next()?;
+                self.out.later.insert(variable.clone(), from.clone());
+                self.known.insert(global.clone(), variable.clone());
+                variable
             };
             match put {
                 Put::Literal(language) => self.out.script += &reading(language, &variable),
@@ -280,12 +284,13 @@ impl Renderer<'_> {
     }
 
     fn reference(&mut self, place: Place, variable: &str) {
-        self.out.script += &match place {
+        let written = match place {
             Place::Word => format!("\"${{{variable}}}\""),
             Place::Double => format!("${{{variable}}}"),
             Place::Single => format!("'\"${{{variable}}}\"'"),
             Place::Arithmetic => format!("(${{{variable}}})"),
         };
+        self.out.script += &written;
     }
 
     fn next(&mut self) -> Result<String, RenderError> {

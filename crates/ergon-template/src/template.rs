@@ -127,7 +127,7 @@ struct Found<'a> {
     names: Vec<Used>,
 }
 
-impl<'a> Found<'a> {
+impl Found<'_> {
     fn parts<'p>(&mut self, parts: &'p [Part], own: &mut Vec<&'p str>) {
         for part in parts {
             match part {

@@ -76,10 +76,11 @@ impl<'a> Own<'a> {
     /// Whether there is such a name, and nothing else to check about it.
     fn has(&self, name: &str, variable: &Variable) -> bool {
         match variable.names().as_slice() {
-            ["params", ..] | ["workspaces", _, _] => true,
-            ["results", _, "path"] => true,
-            ["step", "results", _, "path"] | ["steps", _, "exitCode", "path"] => self.sees_steps,
-            ["steps", _, "results", _, ..] | ["steps", _, "inputs" | "outputs", _] => self.sees_steps,
+            ["params", ..] | ["workspaces", _, _] | ["results", _, "path"] => true,
+            ["step", "results", _, "path"]
+            | ["steps", _, "exitCode", "path"]
+            | ["steps", _, "results", _, ..]
+            | ["steps", _, "inputs" | "outputs", _] => self.sees_steps,
             ["tasks", ..] => self.is_in_pipeline,
             _ => self.names.contains(name),
         }

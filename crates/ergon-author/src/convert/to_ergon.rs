@@ -26,7 +26,7 @@ pub(super) fn scalar(object: &Object, at: usize, scalar: &Scalar, edits: &mut Ed
             _ => version.to_owned(),
         }),
         Field::Script if !has_variable(&scalar.value) && !scalar.value.contains("{{") => {
-            elsewhere(scalar, edits)
+            elsewhere(scalar, edits);
         }
         Field::Script => {
             elsewhere(scalar, edits);
@@ -191,10 +191,10 @@ fn bare_words(script: &str, quoted: Quoted) -> Vec<(usize, String)> {
     }
     let mut found: Vec<(usize, String)> = Vec::new();
     for variable in variables(script) {
-        let is_value = match variable.names().as_slice() {
-            ["params" | "inputs" | "tasks", ..] | ["steps", _, "results", ..] => true,
-            _ => false,
-        };
+        let is_value = matches!(
+            variable.names().as_slice(),
+            ["params" | "inputs" | "tasks", ..] | ["steps", _, "results", ..]
+        );
         if !is_value || tag(&variable).is_none() {
             continue;
         }

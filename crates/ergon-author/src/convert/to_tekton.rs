@@ -81,17 +81,14 @@ fn condition_with_references(text: &str) -> String {
             continue;
         }
         let begins = !(before.is_alphanumeric() || before == '_' || before == '.');
-        match name_at(rest).filter(|_| begins) {
-            Some((name, length)) => {
-                out += &format!("'$({name})'");
-                rest = &rest[length..];
-                before = '\'';
-            }
-            None => {
-                out.push(c);
-                rest = &rest[c.len_utf8()..];
-                before = c;
-            }
+        if let Some((name, length)) = name_at(rest).filter(|_| begins) {
+            out += &format!("'$({name})'");
+            rest = &rest[length..];
+            before = '\'';
+        } else {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+            before = c;
         }
     }
     out
@@ -118,11 +115,14 @@ fn name_at(text: &str) -> Option<(String, usize)> {
     let mut at = root.len();
     loop {
         let parts_so_far: Vec<&str> = parts.iter().map(String::as_str).collect();
-        let is_whole = match parts_so_far.as_slice() {
-            ["params", _] | ["tasks", "status"] | ["tasks", _, "status" | "reason"] => true,
-            ["workspaces" | "context", _, _] | ["tasks" | "steps", _, "results", _] => true,
-            _ => false,
-        };
+        let is_whole = matches!(
+            parts_so_far.as_slice(),
+            ["params", _]
+                | ["tasks", "status"]
+                | ["tasks", _, "status" | "reason"]
+                | ["workspaces" | "context", _, _]
+                | ["tasks" | "steps", _, "results", _]
+        );
         if is_whole {
             let plain =
                 |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));

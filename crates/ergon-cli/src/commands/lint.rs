@@ -113,6 +113,7 @@ pub fn rule(text: &str) -> Result<(String, Option<Level>), String> {
     Ok((name.to_owned(), level))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as every command takes its arguments")]
 pub fn lint(args: LintArgs, console: Console) -> Result {
     let options = Options { levels: args.rules.iter().cloned().collect(), ..Options::default() };
     if args.list {

@@ -73,7 +73,7 @@ pub fn uri_of(name: &str) -> Option<Uri> {
     for byte in name.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                text.push(byte as char)
+                text.push(byte as char);
             }
             _ => text.push_str(&format!("%{byte:02X}")),
         }

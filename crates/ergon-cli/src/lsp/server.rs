@@ -129,10 +129,10 @@ impl Server {
 
     /// What cannot be read is left: the editor waits for no answer.
     fn note(&mut self, notification: Notification) {
-        let Notification { method, params } = notification;
         fn read<N: IsNotification>(params: Value) -> Option<N::Params> {
             serde_json::from_value(params).ok()
         }
+        let Notification { method, params } = notification;
         match method.as_str() {
             DidOpenTextDocument::METHOD => {
                 if let Some(opened) = read::<DidOpenTextDocument>(params) {

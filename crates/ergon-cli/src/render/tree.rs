@@ -103,7 +103,7 @@ impl Tree {
                 };
             }
             Event::Skipped { task, reason } => {
-                self.task(task).state = State::Not(format!("skipped: {reason}"))
+                self.task(task).state = State::Not(format!("skipped: {reason}"));
             }
             Event::Reused { task } => self.task(task).state = State::Not("from an earlier run".to_owned()),
             Event::Line { .. } | Event::Kept { .. } | Event::RunEnded { .. } => {}
@@ -237,7 +237,9 @@ mod tests {
 
     fn tree(events: &[Event]) -> (Tree, Instant) {
         let (mut tree, now) = (Tree::default(), Instant::now());
-        events.iter().for_each(|event| tree.note(event, now));
+        for event in events {
+            tree.note(event, now);
+        }
         (tree, now)
     }
 
@@ -245,8 +247,7 @@ mod tests {
         let (tree, now) = tree(events);
         let lines = tree.render(columns, rows, now + Duration::from_secs(5), Style::PLAIN);
         // Which way the spinner points does not matter.
-        let lines = lines.iter().map(|line| line.replace(SPINNER, "*"));
-        lines.map(|line| format!("{line}\n")).collect()
+        lines.iter().flat_map(|line| [line.replace(SPINNER, "*"), "\n".to_owned()]).collect()
     }
 
     fn begin(tasks: &[&str]) -> Event {

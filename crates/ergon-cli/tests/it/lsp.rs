@@ -41,10 +41,12 @@ impl Editor {
         self.to.flush().unwrap();
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "as it is written in a test")]
     fn tell(&mut self, method: &str, params: Value) {
         self.send(json!({"jsonrpc": "2.0", "method": method, "params": params}));
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "as it is written in a test")]
     fn ask(&mut self, method: &str, params: Value) -> Value {
         self.asked += 1;
         let id = self.asked;
@@ -212,6 +214,7 @@ fn names_and_fields_are_completed() {
     let own = TASK.replace("name: build}", "name: other}");
     editor.open(&task, &own);
     editor.open(&pipeline, PIPELINE);
+    #[expect(clippy::type_complexity, reason = "a table")]
     let table: &[(&str, &str, &str, &str, &[&str], &[&str])] = &[
         (
             &task,

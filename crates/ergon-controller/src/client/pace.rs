@@ -193,10 +193,10 @@ mod tests {
         refused: Arc<AtomicUsize>,
     }
 
+    type Service = Buffer<Request<()>, BoxFuture<'static, Result<Response<()>, Infallible>>>;
+
     impl Server {
-        fn paced(
-            &self,
-        ) -> (Buffer<Request<()>, BoxFuture<'static, Result<Response<()>, Infallible>>>, Gauge) {
+        fn paced(&self) -> (Service, Gauge) {
             let gauge = Gauge::default();
             let server = self.clone();
             let service = tower::service_fn(move |_: Request<()>| {

@@ -104,7 +104,9 @@ impl Shell {
                 }
             });
             // The queue asks the caches whose turn it is.
-            keys.into_iter().for_each(|key| self.queue.add(key));
+            for key in keys {
+                self.queue.add(key);
+            }
         }
         let requests = &self.resolutions.requests;
         requests.seen.for_each(|request| requests.queue.add(Name::of(request)));

@@ -193,5 +193,5 @@ fn all_may_succeed(plan: &Plan, states: &States<'_>, place: usize) -> bool {
 /// A task of the run waits for room on the nodes: pods that only wait must not have it.
 fn is_full(states: &States<'_>) -> bool {
     let waits = |run: &Child<'_>| !run.is_done() && run.reason() == reasons::EXCEEDED_NODE_RESOURCES;
-    states.values().flat_map(|state| &state.runs).any(|run| waits(run))
+    states.values().flat_map(|state| &state.runs).any(waits)
 }

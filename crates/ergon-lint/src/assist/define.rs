@@ -42,7 +42,8 @@ pub(crate) fn object_at<'a>(
     document: &'a Document,
     field: &str,
 ) -> Option<(&'a Source, &'a Document)> {
-    fn of<'a, T>(found: Found<'a, T>) -> Option<(&'a Source, &'a Document)> {
+    #[expect(clippy::needless_pass_by_value, reason = "it is looked at once")]
+    fn of<T>(found: Found<'_, T>) -> Option<(&Source, &Document)> {
         match found {
             Found::One(source, document, _) => Some((source, document)),
             _ => None,

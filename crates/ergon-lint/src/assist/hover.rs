@@ -46,6 +46,7 @@ pub fn hover<'a>(source: &'a Source, set: &Set<'a>, at: Position) -> Option<Hove
 }
 
 /// An object in a few words: what it is, what it takes and what it gives.
+#[expect(clippy::type_complexity, reason = "named where it is taken apart")]
 fn about(document: &Document) -> String {
     let object = &document.object;
     let mut text = format!("{} `{}`", object.kind(), object.name());

@@ -25,13 +25,14 @@ pub(crate) type Mended = (Option<Fix>, BTreeSet<String>);
 
 /// Writes references with braces: under `ergon.dev`, where a tag is a value and never code.
 pub(crate) fn tags(report: &Report<'_>, pasted: &Pasted<'_>) -> Mended {
-    let Some(scalar) = report.scalar(&pasted.field, pasted.text) else { return Mended::default() };
     const ROOTS: [&str; 6] = ["params", "results", "workspaces", "steps", "step", "tasks"];
+    let Some(scalar) = report.scalar(&pasted.field, pasted.text) else { return Mended::default() };
     let mut edits = Vec::new();
     let mut mended = BTreeSet::new();
     for variable in variables(pasted.text) {
         let root = variable.path.first().map(String::as_str).unwrap_or_default();
-        if !ROOTS.contains(&root) && !(root == "context" && variable.path.len() > 2) {
+        let is_known = ROOTS.contains(&root) || root == "context" && variable.path.len() > 2;
+        if !is_known {
             continue;
         }
         let Some(range) = scalar.place(&variable.place) else { return Mended::default() };
@@ -226,5 +227,6 @@ fn declare(report: &Report<'_>, pasted: &Pasted<'_>, new: &[(&str, &str)]) -> Op
 
 fn block(new: &[(&str, &str)], indent: usize) -> String {
     let indent = " ".repeat(indent);
-    new.iter().map(|(name, value)| format!("{indent}- name: {name}\n{indent}  value: {value}\n")).collect()
+    let lines = new.iter().map(|(name, value)| format!("{indent}- name: {name}\n{indent}  value: {value}\n"));
+    lines.collect::<Vec<_>>().concat()
 }

@@ -355,7 +355,7 @@ pub(crate) fn steps<'a>(report: &mut Report<'a>, at: &At<'a, TaskSpec>, set: &Se
                     && text.contains("{{")
                 {
                     // A tag may stand for a list: it is checked when the run starts.
-                    *text = "$(unknown)".to_owned();
+                    "$(unknown)".clone_into(text);
                 }
             }
         }

@@ -30,7 +30,7 @@ pub struct Entered {
 pub(super) struct Held {
     _store: Store,
     _run: Lock,
-    _upper: Option<Lock>,
+    upper: Option<Lock>,
 }
 
 /// Starts a program as a step's container has it: its files, variables, user, folders. Without `argv` it is a shell.
@@ -51,7 +51,7 @@ pub async fn enter(
         // Two containers over one directory would not see each other's writing.
         let lock = Lock::try_exclusive(&upper.with_extension("lock"))
             .map_err(|source| KeptError::Folder { path: upper.clone(), source })?;
-        held._upper = Some(lock.ok_or_else(|| KeptError::NotFound {
+        held.upper = Some(lock.ok_or_else(|| KeptError::NotFound {
             message: format!("another `ergon shell` is in `{}`", step.name()),
             hint: "end it first".to_owned(),
         })?);
@@ -93,7 +93,7 @@ pub(super) fn hold(home: &Path, run: &KeptRun, step: &KeptStep) -> Result<(Conta
             format!("the image of step `{}` was removed: {} is missing", step.name(), layer.path.display());
         return Err(gone(message, "run it again: that brings the image back"));
     }
-    Ok((spec, Held { _store: store, _run: lock, _upper: None }))
+    Ok((spec, Held { _store: store, _run: lock, upper: None }))
 }
 
 /// What the step's shim was told: the plan, and what the steps before it left, give it again.

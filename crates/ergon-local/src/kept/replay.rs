@@ -65,12 +65,11 @@ pub async fn replay(
         let _ = reader.await;
     }
     // A shim that never came would be waited for for ever.
-    let exit = match tokio::time::timeout(std::time::Duration::from_secs(1), agent).await {
-        Ok(Ok(exit)) => exit.map_err(|error| KeptError::Replay(error.to_string()))?,
-        Ok(Err(_)) | Err(_) => {
-            let message = format!("its container ended with {}", ended?.code);
-            ExitRecord::bare(Exit::Interrupted { message }, None, ergon_agent::now())
-        }
+    let exit = if let Ok(Ok(exit)) = tokio::time::timeout(std::time::Duration::from_secs(1), agent).await {
+        exit.map_err(|error| KeptError::Replay(error.to_string()))?
+    } else {
+        let message = format!("its container ended with {}", ended?.code);
+        ExitRecord::bare(Exit::Interrupted { message }, None, ergon_agent::now())
     };
     let plan: Option<PodPlan> = record::read(&record::pod_dir(&run.folder, &step.pod).join("plan.json"));
     let sidecars = plan.into_iter().flat_map(|plan| plan.tasks).flat_map(|task| task.sidecars);

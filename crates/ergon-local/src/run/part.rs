@@ -164,12 +164,11 @@ fn earlier(
     if wanted.needs.is_empty() {
         return Ok(None);
     }
-    let (tasks, of) = match runs.first() {
-        Some(run) => (missing(run), format!("run `{}` did not bring them to a good end", run.id)),
-        None => {
-            let all = wanted.needs.iter().map(|task| format!("`{task}`")).collect();
-            (all, "there is no earlier run of it on this machine".to_owned())
-        }
+    let (tasks, of) = if let Some(run) = runs.first() {
+        (missing(run), format!("run `{}` did not bring them to a good end", run.id))
+    } else {
+        let all = wanted.needs.iter().map(|task| format!("`{task}`")).collect();
+        (all, "there is no earlier run of it on this machine".to_owned())
     };
     Err(RunError::Input(format!(
         "what runs needs the results of {}, and {of}; run it without `--from` first",
@@ -250,6 +249,7 @@ fn spec_in(world: &mut World) -> Option<&mut PipelineSpec> {
 
 /// What an earlier run made for a task that came to a good end in it.
 #[derive(Default)]
+#[expect(clippy::struct_field_names, reason = "they are the kinds of runs")]
 pub(super) struct Found<'a> {
     task_runs: Vec<&'a TaskRun>,
     custom_runs: Vec<&'a CustomRun>,

@@ -179,7 +179,7 @@ pub(super) fn samples(value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("base64 for URLs", URL_SAFE.encode(value).into_bytes()),
         ("url", percent(&|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))),
         ("url, a path", percent(&|byte| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte))),
-        ("json", json[1..json.len() - 1].as_bytes().to_vec()),
+        ("json", json.as_bytes()[1..json.len() - 1].to_vec()),
         ("single quotes", format!("'{}'", text.replace('\'', "'\\''")).into_bytes()),
         ("hexadecimal", value.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()),
     ]

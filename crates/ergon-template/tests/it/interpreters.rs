@@ -14,7 +14,7 @@ use crate::shells::{hostile, late};
 const SCRIPTS: [(&str, &str); 4] = [
     (
         "python3",
-        r##"#!/usr/bin/env python3
+        r#"#!/usr/bin/env python3
 import sys
 # it's a "comment' `
 text = "a \" # no comment" + 'b\'' + """c "' # """ + r'\d' + f'{1}'
@@ -34,11 +34,11 @@ p({{a}}) # {{! no value }}it's
 p("")
 {{/if}}
 p(text[0:0] + {{lower a}})
-"##,
+"#,
     ),
     (
         "node",
-        r##"#!/usr/bin/env node
+        r#"#!/usr/bin/env node
 // it's a "comment' `
 /* don't */
 const text = "a \" // no comment" + 'b\'' + `c "' ${ "}" + `${1}` } //` + /[/"']\/"/.source + 4 / 2 / 1;
@@ -57,11 +57,11 @@ p({{a}}) // it's
 p("")
 {{/if}}
 p(text.slice(0, 0) + {{lower a}})
-"##,
+"#,
     ),
     (
         "ruby",
-        r##"#!/usr/bin/env ruby
+        r#"#!/usr/bin/env ruby
 # it's a "comment' `
 =begin
 don't
@@ -87,11 +87,11 @@ p("")
 p(text[0, 0] + {{lower a}})
 __END__
 it's "data
-"##,
+"#,
     ),
     (
         "perl",
-        r##"#!/usr/bin/perl
+        r#"#!/usr/bin/perl
 use strict; use warnings;
 # it's a "comment' `
 
@@ -122,7 +122,7 @@ p("");
 p(substr($text, 0, 0) . {{lower a}});
 __END__
 it's "data
-"##,
+"#,
     ),
 ];
 
@@ -182,7 +182,7 @@ fn check(program: &str, source: &str, a: &str, list: &[String], n: i32) {
     expected.push(if is_no { "yes" } else { "no" }.to_owned());
     expected.push(if is_no { String::new() } else { a.to_owned() });
     expected.push(a.to_lowercase());
-    let expected: String = expected.iter().map(|text| format!("{text}\0")).collect();
+    let expected: String = expected.iter().flat_map(|text| [text, "\0"]).collect();
     assert!(
         output.stdout == expected.as_bytes(),
         "{program} wrote\n{:?}\nfor {a:?}\n{}",

@@ -121,7 +121,7 @@ async fn whether_tasks_share_pods_or_not() -> Result<()> {
             for folder in EXAMPLES {
                 let folder = root().join("examples").join(folder);
                 for expected in &expectations(&folder)? {
-                    let outcome = in_cluster(space, &folder, expected, Some(fuse)).await?;
+                    let outcome = Box::pin(in_cluster(space, &folder, expected, Some(fuse))).await?;
                     let file = folder.join(&expected.file);
                     wrong.extend(
                         differences(expected, &outcome)

@@ -167,7 +167,7 @@ fn fates(stdout: &str) -> Result<String> {
         let task = event["task"].as_str().unwrap_or_default();
         match event["event"].as_str() {
             Some("taskEnded") => {
-                fates.push(format!("{task}: {}", event["status"].as_str().unwrap_or_default()))
+                fates.push(format!("{task}: {}", event["status"].as_str().unwrap_or_default()));
             }
             Some("skipped") => fates.push(format!("{task}: skipped")),
             Some("reused") => fates.push(format!("{task}: reused")),
@@ -368,7 +368,7 @@ async fn at_a_terminal_there_is_a_tree_and_ctrl_c_cancels() -> Result<()> {
     seat.until("wait  \u{1b}[2m1s").await?;
     ensure!(seat.seen().len() > before && seat.seen().contains('…'), "{:?}", seat.seen());
     let tree = seat.seen();
-    let drawn = tree.split("\u{1b}[J").skip(1).flat_map(|frame| frame.split('\u{1b}').next());
+    let drawn = tree.split("\u{1b}[J").skip(1).filter_map(|frame| frame.split('\u{1b}').next());
     ensure!(drawn.flat_map(widths).all(|width| width <= usize::from(columns)), "{tree:?}");
     seat.press("\u{3}")?;
     seat.until("tidied").await?;

@@ -71,7 +71,7 @@ fn a_pod_is_there_before_its_task_and_begins_with_it() {
 #[test]
 fn a_pod_that_waits_can_be_one_that_tasks_share() {
     let mut spec = in_a_row(&["a", "b", "c"], |name, task| {
-        task["fuse"] = json!(if name == "a" { "never" } else { "auto" })
+        task["fuse"] = json!(if name == "a" { "never" } else { "auto" });
     });
     // The last one needs what only the first one has.
     spec["pipelineSpec"]["tasks"][2]["params"][0]["value"] =

@@ -126,7 +126,7 @@ async fn pods(space: &Space) -> Result<Vec<Pod>> {
         .list_metadata(&ListParams::default())
         .await?
         .iter()
-        .map(|pod| pod.name_any())
+        .map(kube::ResourceExt::name_any)
         .collect();
     let mut all = Vec::new();
     for name in names {
