@@ -28,7 +28,7 @@ pub(crate) use ahead::{ahead_name, waits};
 pub(crate) use container::containers_of;
 pub(crate) use groups::{grow, is_narrow, may_wait, wanted};
 pub(crate) use lost::{AGAIN_ANNOTATION, LOST_POD_ANNOTATION, is_lost, stand_in, was_lost};
-pub(crate) use merge::{Member, VOLUMES, fit, merge};
+pub(crate) use merge::{Member, VOLUMES, fit, is_full, merge};
 pub(crate) use peak::is_modest;
 pub(crate) use seen::{
     CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION, POD_ANNOTATION, SHARES_ANNOTATION, own_part, shown,

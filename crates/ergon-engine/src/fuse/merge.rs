@@ -75,6 +75,15 @@ fn is_foreign(volume: &Volume, emptied: &[String]) -> bool {
         || volume.ephemeral.is_some()
 }
 
+/// Whether a pod of these has no room for more, or not for those.
+pub(crate) fn is_full(members: &[Member], more: &[Member]) -> bool {
+    let steps = |members: &[Member]| -> usize {
+        members.iter().flat_map(|member| &member.plan.tasks).map(|task| task.steps.len()).sum()
+    };
+    let all = steps(members) + steps(more);
+    all > MOST_STEPS || more.is_empty() && all == MOST_STEPS
+}
+
 /// Whether two tasks can be in one pod, by all that a pod has only once.
 ///
 /// The group of volumes is given to all of them, so that both need one or none: which of them do is known only when all

@@ -323,6 +323,24 @@ fn a_pod_asks_for_the_most_that_runs_at_once() {
 }
 
 #[test]
+fn a_long_row_is_in_several_pods() {
+    let task = |at: usize| {
+        let after: Vec<String> = at.checked_sub(1).map(|before| format!("t{before}")).into_iter().collect();
+        json!({"name": format!("t{at}"), "runAfter": after,
+            "taskSpec": {"steps": [{"name": "s", "image": "i", "script": "exit 0"}]}})
+    };
+    let tasks: Vec<Value> = (0..60).map(task).collect();
+    let world = World::new(json!({"pipelineSpec": {"tasks": tasks}}), &json!({}), true, Vec::new()).play();
+    assert!(world.task_runs.values().all(TaskRun::is_successful) && world.task_runs.len() == 60);
+    assert_eq!(world.pods.keys().collect::<Vec<_>>(), ["run-t0-pod", "run-t48-pod"]);
+    let last = |name: &str| json!({"name": name, "taskSpec": {"steps": [{"name": "s", "image": "i", "script": "exit 0"}]}});
+    let spec = json!({"tasks": (0..47).map(task).collect::<Vec<_>>(), "finally": [last("f"), last("g")]});
+    let world = World::new(json!({"pipelineSpec": spec}), &json!({}), true, Vec::new()).play();
+    assert!(world.task_runs.values().all(TaskRun::is_successful) && world.task_runs.len() == 49);
+    assert_eq!(world.pods.keys().collect::<Vec<_>>(), ["run-g-pod", "run-t0-pod"]);
+}
+
+#[test]
 fn what_begins_together_asks_for_little() {
     let task = |name: &str, cpu: &str| {
         json!({"name": name, "taskSpec": {"steps": [

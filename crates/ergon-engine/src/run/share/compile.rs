@@ -210,8 +210,15 @@ fn attempt_so(
                 return Err(Why::NotAfterSuccess(parent.to_owned()));
             }
         }
+        // Of a long pipeline most tasks are not looked at for each pod.
+        if fuse::is_full(&members, &[]) {
+            return Err(Why::TooLarge("steps"));
+        }
         match built(task, false) {
             Ok((more, _)) => {
+                if fuse::is_full(&members, &more) {
+                    return Err(Why::TooLarge("steps"));
+                }
                 fits(&members, &more)?;
                 let before = members.len();
                 members.extend(more);
@@ -237,6 +244,11 @@ fn attempt_so(
             Fuse::Never => Err(Stop::Why(Why::NotWanted)),
             _ => built(task, true).and_then(|(more, _)| {
                 fits(&members, &more)?;
+                let before = finals.iter().flat_map(|(_, tries): &(String, Vec<Member>)| tries);
+                let last: Vec<Member> = before.chain(&more).cloned().collect();
+                if fuse::is_full(&members, &last) {
+                    return Err(Why::TooLarge("steps").into());
+                }
                 Ok((task.name.clone(), more))
             }),
         };
