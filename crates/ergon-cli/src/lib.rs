@@ -15,6 +15,7 @@ mod manifest;
 pub mod render;
 mod secrets;
 mod terminal;
+mod uri;
 mod workspaces;
 
 pub use args::{Cli, Output};

@@ -286,18 +286,7 @@ async fn a_killed_shim_is_an_interrupted_step() {
 async fn a_container_that_never_came_is_told_by_the_shell() {
     let mut pod = Pod::new(&[("true", STOP), ("true", STOP)]);
     let exit = Exit::NotStarted { message: "no such image".to_owned() };
-    let record = ExitRecord {
-        exit: exit.clone(),
-        started_at: None,
-        finished_at: now(),
-        cpu_ms: 0,
-        memory_peak_kib: 0,
-        results: Vec::new(),
-        step_results: Vec::new(),
-        step_artifacts: None,
-        artifacts: None,
-        results_error: None,
-    };
+    let record = ExitRecord::bare(exit.clone(), None, now());
     pod.events.send(Event::Ended { id: StepId { task: 0, step: 0 }, record }).unwrap();
     pod.shim(1);
     let (records, _) = pod.finish().await;

@@ -3,6 +3,8 @@
 use ergon_lint::{Finding, Level, Lines, RULES};
 use serde_json::{Value, json};
 
+use crate::uri::reference;
+
 /// One run of the linter. `text_of` gives the text of a file, for the places of fixes.
 pub fn sarif<'t>(findings: &[&Finding], text_of: &dyn Fn(&str) -> Option<(&'t str, &'t Lines)>) -> Value {
     let rules: Vec<Value> = RULES
@@ -33,7 +35,7 @@ fn result<'t>(finding: &Finding, text_of: &dyn Fn(&str) -> Option<(&'t str, &'t 
         Some(help) => format!("{}; {help}", finding.message),
         None => finding.message.clone(),
     };
-    let artifact = json!({"uri": uri(&finding.file)});
+    let artifact = json!({"uri": reference(&finding.file)});
     let mut location = json!({
         "physicalLocation": {
             "artifactLocation": artifact,
@@ -84,30 +86,5 @@ fn level(level: Level) -> &'static str {
         Level::Info => "note",
         Level::Warning => "warning",
         Level::Error => "error",
-    }
-}
-
-/// A path as a reference: what is no part of one is written in hexadecimal.
-fn uri(path: &str) -> String {
-    let mut uri = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                uri.push(byte as char);
-            }
-            _ => uri.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    if path.starts_with('/') { format!("file://{uri}") } else { uri }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_references() {
-        assert_eq!(uri("a b/ü.yaml"), "a%20b/%C3%BC.yaml");
-        assert_eq!(uri("/a"), "file:///a");
     }
 }

@@ -7,6 +7,8 @@ use ergon_api::Position;
 use ergon_lint::Source;
 use lsp_types::Uri;
 
+use crate::uri::reference;
+
 /// A place of ours, as the protocol has it.
 pub fn to_lsp(source: &Source, at: Position) -> lsp_types::Position {
     let line = source.lines.line(&source.text, at.line);
@@ -69,16 +71,7 @@ pub fn uri_of(name: &str) -> Option<Uri> {
     if !name.starts_with('/') {
         return Uri::from_str(name).ok();
     }
-    let mut text = String::from("file://");
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                text.push(byte as char);
-            }
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    Uri::from_str(&text).ok()
+    Uri::from_str(&reference(name)).ok()
 }
 
 #[cfg(test)]

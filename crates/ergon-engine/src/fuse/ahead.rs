@@ -1,12 +1,10 @@
 //! Pods that were made before their tasks' turn: how they are known.
 
 use ergon_api::{PipelineRun, PipelineSpec, PipelineTask};
-use ergon_wire::PodReport;
 
 use super::seen::{CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION, SHARES_ANNOTATION};
 use super::{SharedPod, may_wait};
 use crate::name;
-use crate::task::PodSeen;
 
 /// What a pod that was made ahead says of itself, for the run of its first task, which is made later.
 pub const AHEAD_ANNOTATIONS: [&str; 3] = [SHARES_ANNOTATION, CONTAINERS_ANNOTATION, EMPTIED_ANNOTATION];
@@ -29,6 +27,5 @@ pub fn ahead_pods(run: &PipelineRun) -> Vec<String> {
 
 /// Whether the agent of a pod waits to be told to begin. None where it has not said anything yet.
 pub(crate) fn waits(pod: &SharedPod<'_>) -> Option<bool> {
-    let PodSeen::Here(_) = pod.pod else { return None };
-    pod.report.map(|report: &PodReport| report.waits_for.is_some())
+    pod.report.map(|report| report.waits_for.is_some())
 }

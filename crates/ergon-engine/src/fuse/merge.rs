@@ -77,11 +77,12 @@ fn is_foreign(volume: &Volume, emptied: &[String]) -> bool {
 
 /// Whether a pod of these has no room for more, or not for those.
 pub(crate) fn is_full(members: &[Member], more: &[Member]) -> bool {
-    let steps = |members: &[Member]| -> usize {
-        members.iter().flat_map(|member| &member.plan.tasks).map(|task| task.steps.len()).sum()
-    };
     let all = steps(members) + steps(more);
     all > MOST_STEPS || more.is_empty() && all == MOST_STEPS
+}
+
+fn steps(members: &[Member]) -> usize {
+    members.iter().flat_map(|member| &member.plan.tasks).map(|task| task.steps.len()).sum()
 }
 
 /// Whether two tasks can be in one pod, by all that a pod has only once.
@@ -125,9 +126,7 @@ pub(crate) fn merge(
     let mut volumes: Vec<Volume> = Vec::new();
     let mut tasks = Vec::new();
     let mut asked: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    let steps: usize =
-        members.iter().flat_map(|member| &member.plan.tasks).map(|task| task.steps.len()).sum();
-    if steps > MOST_STEPS {
+    if steps(members) > MOST_STEPS {
         return Err(Why::TooLarge("steps"));
     }
     let chains = in_turn(graph, members);

@@ -4,7 +4,7 @@
 //! run of that task is made, which names it; its agent is told so in the answer to its report. So a pod is made ahead only
 //! where agents report, and is used only once its agent did. Where anything is in the way, the task gets its pod as ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ergon_api::reasons::task_run as reasons;
 use jiff::{SignedDuration, Timestamp};
@@ -25,13 +25,16 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 const HEARING: SignedDuration = SignedDuration::from_secs(30);
 
 /// What becomes of the pods that were made ahead, in one pass.
-#[derive(Debug, Default)]
-pub(super) struct Ahead {
+#[derive(Debug)]
+pub(super) struct Ahead<'a> {
     /// When to look again.
     pub until: Option<Timestamp>,
-    pub actions: Vec<Action>,
-    /// Pods that were found not to do, by name.
-    useless: Vec<String>,
+    /// The tasks whose pods may be made ahead, by their places.
+    asked: Vec<usize>,
+    /// The pods that were made for them, whatever became of those.
+    pods: BTreeMap<usize, &'a SharedPod<'a>>,
+    /// The tasks whose pods were found not to do.
+    useless: BTreeSet<usize>,
 }
 
 /// Whether the pod that was made ahead for a task may be used.
@@ -44,10 +47,28 @@ pub(super) enum Ready<'a> {
     Here(&'a str, &'a BTreeMap<String, String>),
 }
 
-impl Ahead {
+impl<'a> Ahead<'a> {
+    pub fn new(observed: &Observed<'a>, prepared: &Prepared, states: &States<'_>) -> Self {
+        let wanted = |place: &usize| fuse::may_wait(observed.run, &prepared.spec, states.at(*place).task);
+        let asked: Vec<usize> = prepared.plan.order().iter().copied().filter(wanted).collect();
+        let made = |place: usize| {
+            let name = fuse::ahead_name(observed.run, states.at(place).task);
+            Some((place, observed.sharing?.pods.iter().find(|pod| pod.name == name)?))
+        };
+        let pods = asked.iter().filter_map(|place| made(*place)).collect();
+        Self { until: None, asked, pods, useless: BTreeSet::new() }
+    }
+
+    /// The pod that was made for a task, if it has not ended, and what it says of itself.
+    fn there(&self, place: usize) -> Option<(&'a SharedPod<'a>, &'a BTreeMap<String, String>)> {
+        let shared = self.pods.get(&place).copied().filter(|shared| !shared.is_over())?;
+        let PodSeen::Here(pod) = shared.pod else { return None };
+        Some((shared, pod.metadata.annotations.as_ref()?))
+    }
+
     /// The pod of a task whose turn has come.
-    pub fn of<'a>(&mut self, observed: &Observed<'a>, state: &TaskState<'_>, now: Timestamp) -> Ready<'a> {
-        let Some((shared, told)) = pod_of(observed, state) else { return Ready::No };
+    pub fn of(&mut self, place: usize, now: Timestamp) -> Ready<'a> {
+        let Some((shared, told)) = self.there(place) else { return Ready::No };
         match fuse::waits(shared) {
             Some(true) => Ready::Here(shared.name, told),
             // It has begun, or cannot.
@@ -58,7 +79,7 @@ impl Ahead {
                 let until =
                     made.and_then(|made| made.checked_add(PATIENCE).ok()).filter(|until| *until > now);
                 if until.is_none() {
-                    self.useless.push(shared.name.to_owned());
+                    self.useless.insert(place);
                     return Ready::No;
                 }
                 self.until = self.until.into_iter().chain(until).min();
@@ -67,19 +88,18 @@ impl Ahead {
         }
     }
 
-    /// Ends the pods that nothing will begin in. `halted`: no more tasks start.
+    /// What ends the pods that nothing will begin in. `halted`: no more tasks start.
     pub fn end(
         &mut self,
-        observed: &Observed<'_>,
-        prepared: &Prepared,
         states: &States<'_>,
         started: &BTreeMap<usize, Vec<Made>>,
         halted: bool,
         now: Timestamp,
-    ) {
-        let full = is_full(states);
-        for (place, _) in prepared.plan.tasks() {
-            let Some((shared, _)) = pod_of(observed, states.at(place)) else { continue };
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let nothing_begins = halted || !self.pods.is_empty() && is_full(states);
+        for place in self.pods.keys().copied().collect::<Vec<_>>() {
+            let Some((shared, _)) = self.there(place) else { continue };
             let PodSeen::Here(pod) = shared.pod else { continue };
             let state = states.at(place);
             let first =
@@ -95,17 +115,16 @@ impl Ahead {
                 Some(_) => false,
                 None => {
                     !begins
-                        && (halted
-                            || full
+                        && (nothing_begins
                             || state.is_done()
                             || state.is_started()
                             || started.contains_key(&place)
-                            || self.useless.iter().any(|name| name == shared.name)
-                            || !all_may_succeed(&prepared.plan, states, place))
+                            || self.useless.contains(&place)
+                            || !all_may_succeed(states.plan(), states, place))
                 }
             };
             if is_lost {
-                self.actions.push(Action::EndPod {
+                actions.push(Action::EndPod {
                     name: shared.name.to_owned(),
                     uid: pod.metadata.uid.clone().unwrap_or_default(),
                     // Nothing has run in it.
@@ -113,60 +132,43 @@ impl Ahead {
                 });
             }
         }
+        actions
     }
-}
 
-/// The tasks whose pods are to be made now: all that they wait for runs, or has ended well.
-pub(super) fn next(
-    context: &Context<'_>,
-    shared: &BTreeMap<&str, Place<'_>>,
-    started: &BTreeMap<usize, Vec<Made>>,
-) -> Vec<usize> {
-    let Context { observed, prepared, states, platform, .. } = context;
-    let plan = &prepared.plan;
-    let wanted = |place: &usize| fuse::may_wait(observed.run, &prepared.spec, states.at(*place).task);
-    let asked: Vec<usize> = plan.order().iter().copied().filter(wanted).collect();
-    if asked.is_empty() || platform.report.is_none() || is_full(states) {
-        return Vec::new();
+    /// The tasks whose pods are to be made now: all that they wait for runs, or has ended well.
+    pub fn next(
+        &self,
+        context: &Context<'_>,
+        shared: &BTreeMap<&str, Place<'_>>,
+        started: &BTreeMap<usize, Vec<Made>>,
+    ) -> Vec<usize> {
+        let Context { observed, prepared, states, platform, .. } = context;
+        let plan = &prepared.plan;
+        if self.asked.is_empty() || platform.report.is_none() || is_full(states) {
+            return Vec::new();
+        }
+        let is_waiting = |place: &&usize| {
+            self.there(**place).is_some() && !states.at(**place).is_started() && !started.contains_key(*place)
+        };
+        let limit = usize::try_from(observed.config.features.prestart_limit).unwrap_or(usize::MAX);
+        let room = limit.saturating_sub(self.asked.iter().filter(is_waiting).count());
+        let is_next = |place: &usize| {
+            let state = states.at(*place);
+            let name = state.task.name.as_str();
+            let is_open = !state.is_done()
+                && !state.is_started()
+                && !state.has_begun
+                && state.earlier.is_empty()
+                && !started.contains_key(place);
+            let parents = plan.parents(*place);
+            is_open
+                && !self.pods.contains_key(place)
+                && shared.get(name).is_none_or(|place| !place.holds(name))
+                && !parents.iter().all(|parent| states.at(*parent).is_done())
+                && parents.iter().all(|parent| is_under_way(states.at(*parent)))
+        };
+        self.asked.iter().copied().filter(is_next).take(room).collect()
     }
-    let waiting = |place: &&usize| {
-        let state = states.at(**place);
-        pod_of(observed, state).is_some() && !state.is_started() && !started.contains_key(*place)
-    };
-    let limit = usize::try_from(observed.config.features.prestart_limit).unwrap_or(usize::MAX);
-    let room = limit.saturating_sub(asked.iter().filter(waiting).count());
-    let is_next = |place: &usize| {
-        let state = states.at(*place);
-        let name = state.task.name.as_str();
-        let is_open = !state.is_done()
-            && !state.is_started()
-            && !state.has_begun
-            && state.earlier.is_empty()
-            && !started.contains_key(place);
-        let parents = plan.parents(*place);
-        is_open
-            && made(observed, state).is_none()
-            && shared.get(name).is_none_or(|place| !place.holds(name))
-            && !parents.iter().all(|parent| states.at(*parent).is_done())
-            && parents.iter().all(|parent| is_under_way(states.at(*parent)))
-    };
-    asked.into_iter().filter(is_next).take(room).collect()
-}
-
-/// The pod that was made ahead for a task, whatever became of it.
-fn made<'a>(observed: &Observed<'a>, state: &TaskState<'_>) -> Option<&'a SharedPod<'a>> {
-    let name = fuse::ahead_name(observed.run, state.task);
-    observed.sharing?.pods.iter().find(|pod| pod.name == name)
-}
-
-/// The pod that was made ahead for a task and has not ended, and what it says of itself.
-fn pod_of<'a>(
-    observed: &Observed<'a>,
-    state: &TaskState<'_>,
-) -> Option<(&'a SharedPod<'a>, &'a BTreeMap<String, String>)> {
-    let shared = made(observed, state).filter(|shared| !shared.is_over())?;
-    let PodSeen::Here(pod) = shared.pod else { return None };
-    Some((shared, pod.metadata.annotations.as_ref()?))
 }
 
 /// Whether a run that this pass makes begins in the pod.

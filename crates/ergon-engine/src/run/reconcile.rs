@@ -10,7 +10,7 @@ use ergon_api::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::ahead::{self, Ahead, Ready};
+use super::ahead::{Ahead, Ready};
 use super::child::{Made, Why};
 use super::children::Making;
 use super::conclude::{self, Progress};
@@ -185,7 +185,7 @@ struct Pass<'a> {
     /// What the pods that are lost come to.
     lost: Lost,
     /// The pods that were made before their tasks' turn.
-    ahead: Ahead,
+    ahead: Ahead<'a>,
     /// Claims are made with the first task that needs them, and not all at the start.
     claims_late: bool,
     /// How many more runs this pass makes.
@@ -197,7 +197,7 @@ struct Pass<'a> {
     now: Timestamp,
 }
 
-/// Where a task is in a shared pod that this pass makes.
+/// Where a task is in a shared pod that was made, or that this pass makes.
 #[derive(Debug, Clone)]
 struct Own {
     pod: String,
@@ -219,6 +219,7 @@ impl<'a> Pass<'a> {
                 states.at_mut(place).has_begun = pod.has_started(name);
             }
         }
+        let ahead = Ahead::new(observed, prepared, &states);
         Self {
             observed,
             prepared,
@@ -229,7 +230,7 @@ impl<'a> Pass<'a> {
             shared,
             placed: BTreeMap::new(),
             lost: Lost::default(),
-            ahead: Ahead::default(),
+            ahead,
             claims_late: share::is_wanted(observed, prepared),
             room: MOST_AT_ONCE,
             has_more: false,
@@ -373,16 +374,19 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         let pod = self.shared.get(task.name.as_str()).copied().filter(|pod| pod.holds(&task.name));
-        let ready = if pod.is_none() && ends.is_none() {
-            self.ahead.of(self.observed, state, self.now)
-        } else {
-            Ready::No
-        };
+        let ready = if pod.is_none() && ends.is_none() { self.ahead.of(place, self.now) } else { Ready::No };
         if matches!(ready, Ready::Soon) {
             return Ok(());
         }
-        let own = self.placed.get(&task.name).filter(|_| pod.is_none()).cloned();
-        if pod.is_none() && own.is_none() && matches!(ready, Ready::No) {
+        let own = match pod {
+            Some(pod) => Some(Own {
+                pod: pod.pod.name.to_owned(),
+                has_folders: pod.has_folders,
+                container: pod.container(&task.name).map(str::to_owned),
+            }),
+            None => self.placed.get(&task.name).cloned(),
+        };
+        if own.is_none() && matches!(ready, Ready::No) {
             if ends.is_none() && self.start_shared(place) {
                 return Ok(());
             }
@@ -413,9 +417,6 @@ impl<'a> Pass<'a> {
         self.room -= made.len();
         self.has_more |= self.room == 0 && made.len() < missing;
         for mut child in made {
-            if let (Some(pod), Made::Task(run)) = (pod, &mut child) {
-                share::mark(run, pod.pod.name, pod.has_folders, pod.container(&state.task.name));
-            }
             if let (Some(own), Made::Task(run)) = (&own, &mut child) {
                 share::mark(run, &own.pod, own.has_folders, own.container.as_deref());
             }
@@ -443,8 +444,7 @@ impl<'a> Pass<'a> {
     fn prestart(&mut self, halt: Option<Skip>) {
         let may_make = halt.is_none() && self.needs.is_empty();
         let Some(sharing) = self.observed.sharing else { return };
-        self.ahead.end(self.observed, self.prepared, &self.states, &self.started, halt.is_some(), self.now);
-        self.actions.append(&mut self.ahead.actions);
+        self.actions.extend(self.ahead.end(&self.states, &self.started, halt.is_some(), self.now));
         if !may_make || !sharing.may_make {
             return;
         }
@@ -457,7 +457,7 @@ impl<'a> Pass<'a> {
             taken: &taken,
             now: self.now,
         };
-        let next = ahead::next(&context, &self.shared, &self.started);
+        let next = self.ahead.next(&context, &self.shared, &self.started);
         let made: Vec<_> = next.into_iter().map(|place| share::ahead(&context, place)).collect();
         for made in made {
             match made {

@@ -129,7 +129,7 @@ fn has_children(context: &Context<'_>, task: usize) -> bool {
 /// The tasks whose turn comes with that of this one, since they wait for the same tasks.
 fn beside<'a>(context: &Context<'a>, first: usize) -> Vec<&'a str> {
     let plan = &context.prepared.plan;
-    let parents: BTreeSet<usize> = plan.parents(first).iter().copied().collect();
+    let parents = plan.parents(first);
     let turn_comes = |place: &&usize| {
         let state = context.states.at(**place);
         **place != first
@@ -141,7 +141,7 @@ fn beside<'a>(context: &Context<'a>, first: usize) -> Vec<&'a str> {
             // It may have a pod that waits for it.
             && (parents.is_empty()
                 || !fuse::may_wait(context.observed.run, &context.prepared.spec, state.task))
-            && plan.parents(**place).iter().copied().collect::<BTreeSet<usize>>() == parents
+            && plan.parents(**place) == parents
     };
     plan.order().iter().filter(turn_comes).map(|place| context.states.at(*place).task.name.as_str()).collect()
 }
